@@ -1,0 +1,60 @@
+"""The exceptions that Candlewick raises: one small tree, each message says what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CandlewickError",
+    "ConfigError",
+    "DataError",
+    "JournalError",
+    "StrategyError",
+    "ValidationError",
+    "VenueError",
+    "nearest",
+]
+
+
+class CandlewickError(Exception):
+    """Root of all errors that Candlewick raises on purpose."""
+
+
+class ValidationError(CandlewickError, ValueError):
+    """A value that cannot exist: a high below the close, a negative volume, NaN."""
+
+
+class ConfigError(CandlewickError, ValueError):
+    """A configuration or command-line value that cannot be used."""
+
+
+class DataError(CandlewickError, ValueError):
+    """A market-data file or stream that is broken; names file, line and reason."""
+
+
+class StrategyError(CandlewickError):
+    """A strategy that cannot be loaded, or that raised while it ran."""
+
+
+class JournalError(CandlewickError):
+    """The audit journal cannot be opened, written or trusted."""
+
+
+class VenueError(CandlewickError):
+    """The exchange refused something that trading needs.
+
+    Args:
+        message: what was refused, and what to do.
+        code: the exchange's own code, 0 where it has none.
+    """
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``; did you mean 'fast'?``, or an empty string when nothing is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

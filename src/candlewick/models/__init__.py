@@ -1,0 +1,48 @@
+"""The values that travel through Candlewick. This room imports nothing of ours but the errors."""
+
+from candlewick.models.account import AccountSnapshot, Position
+from candlewick.models.candle import Candle
+from candlewick.models.event import Event, EventKind, utc_now_ms
+from candlewick.models.instrument import Instrument, MarginBracket
+from candlewick.models.intervals import INTERVAL_MS, interval_ms
+from candlewick.models.orders import (
+    Fill,
+    Funding,
+    Order,
+    OrderPurpose,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+    PositionSide,
+    Side,
+    Signal,
+    SignalAction,
+    TimeInForce,
+    TriggerPrice,
+)
+
+__all__ = [
+    "INTERVAL_MS",
+    "AccountSnapshot",
+    "Candle",
+    "Event",
+    "EventKind",
+    "Fill",
+    "Funding",
+    "Instrument",
+    "MarginBracket",
+    "Order",
+    "OrderPurpose",
+    "OrderStatus",
+    "OrderType",
+    "OrderUpdate",
+    "Position",
+    "PositionSide",
+    "Side",
+    "Signal",
+    "SignalAction",
+    "TimeInForce",
+    "TriggerPrice",
+    "interval_ms",
+    "utc_now_ms",
+]
