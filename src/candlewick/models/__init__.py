@@ -3,6 +3,7 @@
 from candlewick.models.account import AccountSnapshot, Position
 from candlewick.models.candle import Candle
 from candlewick.models.event import Event, EventKind, utc_now_ms
+from candlewick.models.history import CandleTable, History
 from candlewick.models.instrument import Instrument, MarginBracket
 from candlewick.models.intervals import INTERVAL_MS, interval_ms
 from candlewick.models.orders import (
@@ -25,10 +26,12 @@ __all__ = [
     "INTERVAL_MS",
     "AccountSnapshot",
     "Candle",
+    "CandleTable",
     "Event",
     "EventKind",
     "Fill",
     "Funding",
+    "History",
     "Instrument",
     "MarginBracket",
     "Order",

@@ -37,7 +37,7 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
         symbol: str,
         interval: str,
         open_time: int,
-        open: float,  # noqa: A002
+        open: float,
         high: float,
         low: float,
         close: float,

@@ -33,7 +33,7 @@ def utc_now_ms() -> int:
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One thing that happened. ``time`` is UTC milliseconds; ``sequence`` is the publisher's count."""
+    """One thing that happened; ``time`` in UTC ms, ``sequence`` counted by the publisher."""
 
     kind: EventKind
     payload: Any = None

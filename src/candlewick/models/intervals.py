@@ -30,7 +30,7 @@ INTERVAL_MS: dict[str, int] = {
 
 
 def interval_ms(interval: str) -> int:
-    """Return the length of ``interval`` in milliseconds; raises ValidationError for an unknown one."""
+    """Return the length of ``interval`` in ms; raises ValidationError for an unknown one."""
     try:
         return INTERVAL_MS[interval]
     except KeyError:
