@@ -1,6 +1,6 @@
-"""Candles as columns: `CandleTable`, a whole series, and `History`, what a strategy may look back on.
+"""Candles as columns: `CandleTable`, a whole series; `History`, what a strategy may look back on.
 
-A kept candle is five float64 and two int64, 56 bytes, where an object with its floats costs some 300.
+A kept candle is five float64 and two int64, 56 bytes; an object with its floats costs some 300.
 """
 
 from __future__ import annotations
@@ -75,15 +75,21 @@ class CandleTable:
             self.symbol,
             self.interval,
             self.open_time[rows],
-            *(getattr(self, name)[rows] for name in PRICE_COLUMNS),
+            self.open[rows],
+            self.high[rows],
+            self.low[rows],
+            self.close[rows],
+            self.volume[rows],
             self.close_time[rows],
         )
 
     def __iter__(self) -> Iterator[Candle]:
         """Yield closed candles, oldest first."""
         symbol, interval = self.symbol, self.interval
-        for row in self.rows():
-            yield Candle(symbol, interval, *row, True)
+        for open_time, open_, high, low, close, volume, close_time in self.rows():
+            yield Candle(
+                symbol, interval, open_time, open_, high, low, close, volume, close_time, True
+            )
 
     def candle(self, index: int) -> Candle:
         """Return one candle; ``index`` as in a list."""
@@ -91,7 +97,11 @@ class CandleTable:
             self.symbol,
             self.interval,
             int(self.open_time[index]),
-            *(float(getattr(self, name)[index]) for name in PRICE_COLUMNS),
+            float(self.open[index]),
+            float(self.high[index]),
+            float(self.low[index]),
+            float(self.close[index]),
+            float(self.volume[index]),
             int(self.close_time[index]),
             True,
         )
@@ -123,9 +133,9 @@ class History:
         self.symbol = symbol
         self.interval = interval
         self.capacity = capacity
-        # Twice the capacity: the newest `capacity` rows are always one contiguous slice, and
-        # moving them back to the front happens once every `capacity` candles.
-        self._size = 2 * capacity
+        # A little room behind: the newest `capacity` rows are always one contiguous slice, and
+        # they are moved back to the front only when that room is used up.
+        self._size = capacity + max(capacity // 16, 1)
         self._end = 0
         self._columns: dict[str, npt.NDArray[Any]] = {
             "open_time": np.empty(self._size, np.int64),
@@ -178,8 +188,8 @@ class History:
         if not -length <= index < length:
             raise IndexError(f"history of {length} candles has no index {index}")
         row = self._end + index if index < 0 else self._end - length + index
-        values = [self._columns[name][row].item() for name in self._columns]
-        return Candle(self.symbol, self.interval, *values, True)
+        column = {name: values[row].item() for name, values in self._columns.items()}
+        return Candle(self.symbol, self.interval, **column, is_closed=True)
 
     def _column(self, name: str) -> npt.NDArray[Any]:
         end = self._end
