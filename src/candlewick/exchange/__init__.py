@@ -1,1 +1,6 @@
-"""The exchange room."""
+"""The simulated exchange: matching, margin, fees, funding, liquidation. Pure, driven by events."""
+
+from candlewick.exchange.account import Report, SimulatedExchange
+from candlewick.exchange.settings import ExchangeSettings, MarginType
+
+__all__ = ["ExchangeSettings", "MarginType", "Report", "SimulatedExchange"]
