@@ -1,1 +1,19 @@
-"""The strategies room."""
+"""Strategies: the base class, loading by name or file, and the examples a newcomer copies."""
+
+from candlewick.strategies.base import Account, Each, Strategy
+from candlewick.strategies.built_in import BUILT_IN
+from candlewick.strategies.donchian import DonchianBreakout
+from candlewick.strategies.loading import build_strategy, load_strategy, parameters_of
+from candlewick.strategies.sma_cross import SmaCross
+
+__all__ = [
+    "BUILT_IN",
+    "Account",
+    "DonchianBreakout",
+    "Each",
+    "SmaCross",
+    "Strategy",
+    "build_strategy",
+    "load_strategy",
+    "parameters_of",
+]

@@ -1,0 +1,99 @@
+"""What the engine answers to an event: the closed set of its decisions.
+
+`Submit` and `Cancel` are commands for the venue; `Signal` goes back to the engine through the
+bus; the others tell the journal and the metrics what has changed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from candlewick.models import Order, Position, Signal
+from candlewick.risk import Denial
+
+__all__ = [
+    "Cancel",
+    "Decision",
+    "EngineState",
+    "OrderChanged",
+    "PositionChanged",
+    "StateChanged",
+    "StopPolicy",
+    "Submit",
+    "Trade",
+]
+
+
+class EngineState(StrEnum):
+    """What the engine does: only RUNNING makes new positions."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    HALTED = "halted"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class StopPolicy(StrEnum):
+    """What a stop does with positions: close them, or keep them with their stops."""
+
+    FLATTEN = "flatten"
+    KEEP = "keep"
+
+
+class Submit(msgspec.Struct, frozen=True, gc=False):
+    """Send this order."""
+
+    order: Order
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """Cancel this order."""
+
+    order: Order
+
+
+class OrderChanged(msgspec.Struct, frozen=True, gc=False):
+    """An order moved on in its life; ``order`` is its new value."""
+
+    order: Order
+    code: int = 0
+    message: str = ""
+
+
+class PositionChanged(msgspec.Struct, frozen=True, gc=False):
+    """A position was opened, changed or closed; ``before`` and ``after`` it."""
+
+    before: Position
+    after: Position
+
+
+class StateChanged(msgspec.Struct, frozen=True, gc=False):
+    """The engine changed its state, and why."""
+
+    state: EngineState
+    reason: str
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """A position's whole life, once it is closed.
+
+    ``quantity`` is the largest held, signed; prices are averages; ``profit`` is net of fees and
+    funding, in quote currency; times are UTC ms.
+    """
+
+    symbol: str
+    quantity: float
+    entry_price: float
+    exit_price: float
+    opened_time: int
+    closed_time: int
+    profit: float
+    fees: float
+    funding: float = 0.0
+    exit_reason: str = ""
+
+
+Decision = Signal | Submit | Cancel | Denial | OrderChanged | PositionChanged | StateChanged | Trade

@@ -1,0 +1,389 @@
+"""`TradingEngine`: takes one event, returns the decisions that follow from it.
+
+No clock, no I/O, no randomness: time arrives in the events, and the same events give the same
+decisions in any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from candlewick.engine.decisions import (
+    Decision,
+    EngineState,
+    OrderChanged,
+    PositionChanged,
+    StateChanged,
+    StopPolicy,
+)
+from candlewick.engine.desk import Desk
+from candlewick.engine.entries import Entries
+from candlewick.engine.exits import Exits
+from candlewick.engine.lifecycle import apply_update
+from candlewick.engine.symbol import SymbolState
+from candlewick.errors import ValidationError
+from candlewick.models import (
+    Candle,
+    Event,
+    EventKind,
+    Fill,
+    Funding,
+    History,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderUpdate,
+    Position,
+    Signal,
+)
+from candlewick.risk import DenialCode, Guardrails, RiskSettings
+from candlewick.strategies import Strategy
+
+__all__ = ["TradingEngine"]
+
+_NOTHING: tuple[Decision, ...] = ()
+_UNKNOWN_ON_CANCEL = -2011
+
+
+class TradingEngine:
+    """Runs one strategy over one or more symbols of one account.
+
+    Args:
+        strategy: an instance with its parameters set.
+        instruments: what is traded, by symbol.
+        balance: wallet balance at the start, quote currency.
+        interval: the interval the strategy is started with.
+        risk: the limits.
+        run_id: 1 to 16 of a-z and 0-9, never used before on this account.
+        history: how many closed candles a strategy can look back on.
+        histories: histories that somebody else fills, by (symbol, interval); the engine
+            fills its own where none is given.
+
+    Each ``on_...`` method takes one event and returns the decisions, in the order in which they
+    are to be acted on. `process` does the same for an `Event`.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        instruments: Mapping[str, Instrument],
+        *,
+        balance: float,
+        interval: str = "1m",
+        risk: RiskSettings | None = None,
+        run_id: str = "run",
+        history: int = 1_000,
+        histories: Mapping[tuple[str, str], History] | None = None,
+    ) -> None:
+        if not instruments:
+            raise ValidationError("an engine needs at least one instrument")
+        self.risk = risk or RiskSettings()
+        self.strategy = strategy
+        self.interval = interval
+        self.balance = balance
+        self.equity = balance
+        self.state = EngineState.STARTING
+        self.failure: Exception | None = None
+        self.symbols = {symbol: SymbolState(item) for symbol, item in instruments.items()}
+        self._guardrails = Guardrails(self.risk)
+        self._desk = Desk(run_id, self._guardrails)
+        self._exits = Exits(self._desk, self.risk)
+        self._entries = Entries(self._desk, self._exits, self.symbols, self.risk)
+        self._held: list[SymbolState] = []
+        self._signals_made = 0
+        self._attach_histories(history, histories)
+        strategy.attach(self, tuple(instruments), interval)
+
+    def _attach_histories(
+        self, capacity: int, given: Mapping[tuple[str, str], History] | None
+    ) -> None:
+        intervals = dict.fromkeys((self.interval, *self.strategy.intervals))
+        for symbol, state in self.symbols.items():
+            for interval in intervals:
+                state.histories[interval] = (
+                    History(symbol, interval, capacity)
+                    if given is None
+                    else given[symbol, interval]
+                )
+            state.kept = state.histories if given is None else None
+
+    # -- what a strategy and the shell may read --------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        """Time of the last event, UTC ms."""
+        return self._desk.now
+
+    def position_of(self, symbol: str) -> Position:
+        """The position in a symbol."""
+        return self._state_of(symbol).position
+
+    def orders_of(self, symbol: str) -> Sequence[Order]:
+        """Orders of a symbol that are not final, oldest first."""
+        return tuple(self._state_of(symbol).orders.values())
+
+    def history_of(self, symbol: str, interval: str) -> History:
+        """The closed candles of a symbol and interval."""
+        histories = self._state_of(symbol).histories
+        if interval not in histories:
+            raise ValidationError(
+                f"no history of {symbol} {interval}: the run has {', '.join(histories)};"
+                " name it in the strategy's `intervals`"
+            )
+        return histories[interval]
+
+    def _state_of(self, symbol: str) -> SymbolState:
+        state = self.symbols.get(symbol)
+        if state is None:
+            known = ", ".join(self.symbols)
+            raise ValidationError(f"the run has no symbol {symbol!r} (it has: {known})")
+        return state
+
+    @property
+    def is_settled(self) -> bool:
+        """True when no position is held and no order is open."""
+        return all(s.position.is_flat and not s.orders for s in self.symbols.values())
+
+    @property
+    def next_deadline(self) -> int:
+        """When `on_timer` must be called at the latest, UTC ms; 0 for never."""
+        deadlines = [self._exits.deadline(s) for s in self.symbols.values()]
+        return min((d for d in deadlines if d), default=0)
+
+    def refuses(self, order: Order) -> DenialCode | None:
+        """Say why an entry may no longer be sent, asked at the moment of sending."""
+        if order.purpose is not OrderPurpose.ENTRY:
+            return None
+        return self._entries.blocked(self._state_of(order.symbol), self.state)
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def process(self, event: Event) -> Sequence[Decision]:
+        """Take any event; kinds that decide nothing return nothing."""
+        match event.kind:
+            case EventKind.CANDLE_CLOSED:
+                return self.on_candle(event.payload)
+            case EventKind.SIGNAL_GENERATED:
+                return self.on_signal(event.payload)
+            case EventKind.ORDER_UPDATED:
+                return self.on_order_update(event.payload)
+            case EventKind.FILL_RECEIVED:
+                return self.on_fill(event.payload)
+            case EventKind.FUNDING_PAID:
+                return self.on_funding(event.payload)
+            case EventKind.TIMER_FIRED:
+                return self.on_timer(event.time)
+            case _:
+                return _NOTHING
+
+    def start(self, now: int) -> Sequence[Decision]:
+        """Start the strategy; from now on candles are decided on."""
+        self._desk.now = now
+        self._change_state(EngineState.RUNNING, "started")
+        self._guarded("on_start", self.strategy.on_start)
+        return self._take()
+
+    def on_candle(self, candle: Candle) -> Sequence[Decision]:
+        """Mark the account to the close, and let the strategy see the candle."""
+        state = self.symbols[candle.symbol]
+        now = self._desk.now = candle.close_time
+        interval = candle.interval
+        if state.kept is not None:
+            state.kept[interval].append(candle)
+        if interval == self.interval:
+            price = state.price = candle.close
+            equity = self.balance
+            if self._held:
+                held = state.position
+                if held.quantity:
+                    state.unrealized = held.quantity * (price - held.entry_price)
+                for other in self._held:
+                    equity += other.unrealized
+            self.equity = equity
+            if now >= self._guardrails.day_end:
+                self._new_day(now)
+            elif equity < self._guardrails.halt_below:
+                self._halt_for_the_day()
+        if self.state is not EngineState.RUNNING:
+            return self._take()
+        strategy = self.strategy
+        strategy.position = state.position
+        strategy._symbol = candle.symbol
+        strategy._now = now
+        try:
+            strategy.on_candle(candle)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+            self._fail("on_candle", error)
+        if strategy._signals or self._desk.out:
+            return self._take()
+        return _NOTHING
+
+    def on_signal(self, signal: Signal) -> Sequence[Decision]:
+        """Size a signal into orders, or deny it."""
+        self._entries.on_signal(signal, self.state, self.equity)
+        return self._take()
+
+    def on_order_update(self, update: OrderUpdate) -> Sequence[Decision]:
+        """Move an order on in its life; old news changes nothing."""
+        self._desk.now = max(self._desk.now, update.time)
+        state = self._state_of(update.symbol)
+        order = state.orders.get(update.client_id)
+        if order is None:
+            return _NOTHING
+        if update.code == _UNKNOWN_ON_CANCEL:
+            state.cancelling.discard(update.client_id)  # it is final; the update says how
+            return _NOTHING
+        changed = apply_update(order, update)
+        if changed is order:
+            return _NOTHING
+        self._desk.out.append(OrderChanged(changed, update.code, update.message))
+        if changed.status.is_final:
+            del state.orders[changed.client_id]
+            state.cancelling.discard(changed.client_id)
+        else:
+            state.orders[changed.client_id] = changed
+        self._after_update(state, changed, update)
+        return self._take()
+
+    def _after_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
+        if order.purpose is OrderPurpose.ENTRY:
+            if order.status.is_final:
+                state.plans.pop(order.client_id, None)
+        elif order.purpose is OrderPurpose.CLOSE:
+            self._exits.on_close_update(state, order, update)
+            self._enter_after_close(state, order)
+        else:
+            self._exits.on_update(state, order, update)
+            self._enter_after_close(state, order)
+
+    def _enter_after_close(self, state: SymbolState, order: Order) -> None:
+        """An entry that waited for the opposite position to close goes out now."""
+        signal = state.after_close
+        if signal is None or not order.status.is_final:
+            return
+        if state.position.is_flat:
+            state.after_close = None
+            self._entries.on_signal(signal, self.state, self.equity)
+        elif not state.pending(OrderPurpose.CLOSE):
+            state.after_close = None
+
+    def on_fill(self, fill: Fill) -> Sequence[Decision]:
+        """Book a fill, once, and protect what is held after it."""
+        self._desk.now = max(self._desk.now, fill.time)
+        state = self._state_of(fill.symbol)
+        ledger = state.ledger
+        if ledger.has_seen(fill.trade_id):
+            return _NOTHING
+        order = state.orders.get(fill.client_id)
+        before, realized = ledger.position, ledger.realized
+        trade = ledger.book_fill(fill, order.reason if order else fill.client_id)
+        self.balance += ledger.realized - realized - fill.fee
+        self._set_position(state, before)
+        if order is not None and order.purpose is OrderPurpose.ENTRY:
+            state.plan = state.plans.get(order.client_id, state.plan)
+        if not state.position.is_flat and fill.client_id != state.stop_id:
+            state.unprotected_since = state.unprotected_since or self._needs_stop(state)
+        if trade is not None:
+            self._desk.out.append(trade)
+        self._exits.protect(state, fill.client_id)
+        strategy = self.strategy
+        strategy.position = state.position
+        strategy._symbol = fill.symbol
+        strategy._now = self._desk.now
+        if self.state is EngineState.RUNNING:
+            self._guarded("on_fill", strategy.on_fill, fill)
+        return self._take()
+
+    def _needs_stop(self, state: SymbolState) -> int:
+        plan = state.plan
+        return self._desk.now if plan.stop or plan.trail else 0
+
+    def _set_position(self, state: SymbolState, before: Position) -> None:
+        after = state.position = state.ledger.position
+        if before.quantity == 0.0:
+            self._held.append(state)
+        if after.quantity == 0.0:
+            self._held.remove(state)
+            state.unrealized = 0.0
+        else:
+            state.unrealized = after.quantity * (
+                (state.price or after.entry_price) - after.entry_price
+            )
+        self.equity = self.balance + sum(s.unrealized for s in self._held)
+        self._desk.out.append(PositionChanged(before, after))
+
+    def on_funding(self, funding: Funding) -> Sequence[Decision]:
+        """Book a funding payment."""
+        self._desk.now = max(self._desk.now, funding.time)
+        self._state_of(funding.symbol).ledger.book_funding(funding.amount)
+        self.balance += funding.amount
+        self.equity += funding.amount
+        return _NOTHING
+
+    def on_timer(self, now: int) -> Sequence[Decision]:
+        """Do what is due at ``now``: close what has been unprotected for too long."""
+        self._desk.now = max(self._desk.now, now)
+        for state in self.symbols.values():
+            self._exits.on_timer(state)
+        return self._take()
+
+    # -- stopping ---------------------------------------------------------------------------------
+
+    def begin_stop(self, policy: StopPolicy, reason: str) -> Sequence[Decision]:
+        """Make no new position; cancel entries; close positions, or keep them with their stops."""
+        if self.state is not EngineState.STOPPING:
+            self._change_state(EngineState.STOPPING, reason)
+        for state in self.symbols.values():
+            self._entries.cancel_entries(state)
+            if policy is StopPolicy.FLATTEN:
+                self._exits.close(state, reason)
+        return self._take()
+
+    def finish(self) -> Sequence[Decision]:
+        """Tell the strategy that the run is over."""
+        self._guarded("on_stop", self.strategy.on_stop)
+        self.strategy._signals.clear()
+        self._change_state(EngineState.STOPPED, "stopped")
+        return self._take()
+
+    def _new_day(self, now: int) -> None:
+        was_halted = self._guardrails.halted
+        self._guardrails.new_day(now, self.equity)
+        if was_halted and self.state is EngineState.HALTED and self.failure is None:
+            self._change_state(EngineState.RUNNING, "a new UTC day")
+
+    def _halt_for_the_day(self) -> None:
+        lost = 1.0 - self.equity / self._guardrails.day_start_equity
+        self._guardrails.halted = True
+        self._guardrails.halt_below = float("-inf")
+        self._halt(f"daily loss of {lost:.2%} of equity")
+
+    def _halt(self, reason: str) -> None:
+        if self.state is EngineState.RUNNING:
+            self._change_state(EngineState.HALTED, reason)
+        for state in self.symbols.values():
+            self._entries.cancel_entries(state)
+            self._exits.close(state, reason)
+
+    def _fail(self, where: str, error: Exception) -> None:
+        self.failure = error
+        self.strategy._signals.clear()
+        self._halt(f"{type(self.strategy).__name__}.{where} raised {error!r}")
+
+    def _guarded(self, where: str, callback: object, *args: object) -> None:
+        try:
+            callback(*args)  # type: ignore[operator]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+            self._fail(where, error)
+
+    def _change_state(self, state: EngineState, reason: str) -> None:
+        self.state = state
+        self._desk.out.append(StateChanged(state, reason))
+
+    def _take(self) -> list[Decision]:
+        signals = self.strategy._signals
+        if signals:
+            self._signals_made += len(signals)
+            self._desk.out.extend(signals)
+            self.strategy._signals = []
+        return self._desk.take()

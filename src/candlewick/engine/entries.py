@@ -1,0 +1,130 @@
+"""Entries: from a signal to a sized order, or to a denial with its code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from candlewick.engine.decisions import EngineState
+from candlewick.engine.desk import Desk
+from candlewick.engine.exits import Exits
+from candlewick.engine.symbol import Plan, SymbolState
+from candlewick.models import OrderPurpose, OrderType, Side, Signal, SignalAction
+from candlewick.risk import Denial, DenialCode, Exposure, RiskSettings, size_entry
+
+__all__ = ["Entries"]
+
+Context = dict[str, float | int | str]
+
+
+class Entries:
+    """Decides what becomes of a signal."""
+
+    __slots__ = ("desk", "exits", "settings", "symbols")
+
+    def __init__(
+        self, desk: Desk, exits: Exits, symbols: Mapping[str, SymbolState], settings: RiskSettings
+    ) -> None:
+        self.desk = desk
+        self.exits = exits
+        self.symbols = symbols
+        self.settings = settings
+
+    def on_signal(self, signal: Signal, engine_state: EngineState, equity: float) -> None:
+        """Turn a signal into orders; a denial stands in the decisions with its code."""
+        state = self.symbols.get(signal.symbol)
+        if state is None:
+            self._deny(signal, DenialCode.UNKNOWN_SYMBOL, known=",".join(self.symbols))
+        elif signal.action is SignalAction.CLOSE:
+            self._close(state, signal)
+        elif signal.action is SignalAction.MOVE_STOP:
+            self._move_stop(state, signal)
+        elif signal.action is SignalAction.CANCEL:
+            self.cancel_entries(state)
+        else:
+            self._enter(state, signal, engine_state, equity)
+
+    def blocked(self, state: SymbolState, engine_state: EngineState) -> DenialCode | None:
+        """Why no entry may be sent now; asked when deciding and again when sending."""
+        if engine_state is EngineState.STOPPING or engine_state is EngineState.STOPPED:
+            return DenialCode.ENGINE_STOPPING
+        if self.desk.guardrails.halted:
+            return DenialCode.DAILY_LOSS
+        if engine_state is not EngineState.RUNNING:
+            return DenialCode.ENGINE_HALTED
+        if state.is_unknown():
+            return DenialCode.UNKNOWN_STATE
+        return None
+
+    def cancel_entries(self, state: SymbolState) -> None:
+        """Cancel the entries that still rest or wait."""
+        state.after_close = None
+        for order in state.pending(OrderPurpose.ENTRY):
+            self.desk.cancel(state, order.client_id)
+
+    def _deny(self, signal: Signal, code: DenialCode, **context: float | str) -> None:
+        self.desk.out.append(Denial(code, signal, dict(context)))
+
+    def _close(self, state: SymbolState, signal: Signal) -> None:
+        state.after_close = None
+        if state.position.is_flat:
+            self._deny(signal, DenialCode.NO_POSITION)
+        else:
+            self.exits.close(state, signal.reason or "close", signal.size)
+
+    def _move_stop(self, state: SymbolState, signal: Signal) -> None:
+        held = state.position
+        if held.is_flat:
+            self._deny(signal, DenialCode.NO_POSITION)
+            return
+        side = Side.SELL if held.is_long else Side.BUY
+        stop = state.instrument.round_stop(signal.stop, side) if signal.stop > 0.0 else 0.0
+        if side.sign * (stop - state.price) <= 0.0 or not stop > 0.0:
+            self._deny(signal, DenialCode.STOP_WRONG_SIDE, price=state.price, stop=signal.stop)
+            return
+        self.exits.move_stop(state, stop)
+
+    def _enter(
+        self, state: SymbolState, signal: Signal, engine_state: EngineState, equity: float
+    ) -> None:
+        code = self.blocked(state, engine_state)
+        if code is not None:
+            self._deny(signal, code, state=str(engine_state), unknown=state.is_unknown())
+            return
+        if state.pending(OrderPurpose.ENTRY) or state.after_close is not None:
+            self._deny(signal, DenialCode.ENTRY_PENDING)
+            return
+        side = Side.BUY if signal.action is SignalAction.BUY else Side.SELL
+        if side.sign * state.position.quantity < 0.0:
+            state.after_close = signal
+            self.exits.close(state, signal.reason or "reversed")
+            return
+        if not self.desk.guardrails.may_send(self.desk.now):
+            self._deny(signal, DenialCode.MAX_ORDERS, limit=self.settings.max_orders_per_minute)
+            return
+        self._send(state, signal, side, equity)
+
+    def _send(self, state: SymbolState, signal: Signal, side: Side, equity: float) -> None:
+        instrument = state.instrument
+        others = [s for s in self.symbols.values() if s is not state and s.position.quantity]
+        exposure = Exposure(
+            equity,
+            state.position.quantity,
+            sum(abs(s.position.quantity) * s.price for s in others),
+            len(others),
+        )
+        limit = instrument.round_price(signal.price, side) if signal.price > 0.0 else 0.0
+        sized = size_entry(signal, side, limit or state.price, instrument, exposure, self.settings)
+        if sized.code is not None:
+            self._deny(signal, sized.code, **sized.context)
+            return
+        order = self.desk.submit(
+            state,
+            side,
+            OrderType.LIMIT if limit else OrderType.MARKET,
+            sized.quantity,
+            OrderPurpose.ENTRY,
+            price=limit,
+            reason=signal.reason,
+        )
+        stop = 0.0 if signal.trail else sized.stop
+        state.plans[order.client_id] = Plan(stop, sized.target, signal.trail, order.client_id)

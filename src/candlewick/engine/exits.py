@@ -1,0 +1,229 @@
+"""Exits: keep a stop and a target at the exchange for what is held, and close positions.
+
+The rules, in order: a stop covers the whole position; the target goes out once the stop is
+confirmed; a replacement is confirmed before the old order is cancelled; when the position is
+gone, nothing of it keeps resting.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from candlewick.engine.desk import Desk
+from candlewick.engine.symbol import Plan, SymbolState
+from candlewick.models import Order, OrderPurpose, OrderStatus, OrderType, OrderUpdate, Side
+from candlewick.risk import RiskSettings
+
+__all__ = ["Exits"]
+
+_WOULD_TRIGGER = -2021
+_NOTHING_TO_REDUCE = -2022
+_ATTEMPTS = 5
+_NO_PLAN = Plan()
+
+
+class Exits:
+    """Decides the orders that protect and close positions."""
+
+    __slots__ = ("desk", "settings")
+
+    def __init__(self, desk: Desk, settings: RiskSettings) -> None:
+        self.desk = desk
+        self.settings = settings
+
+    # -- protection --------------------------------------------------------------------------------
+
+    def protect(self, state: SymbolState, filled_id: str = "") -> None:
+        """Bring the resting exits in line with the position and its plan.
+
+        ``filled_id`` is the order whose fill is the occasion: its end needs no cancel.
+        """
+        held = state.position.quantity
+        if held == 0.0:
+            self._clear(state, filled_id)
+            return
+        plan = state.plan
+        if not plan.stop and not plan.trail:
+            return
+        side = Side.SELL if held > 0.0 else Side.BUY
+        quantity = abs(held)
+        state.stop_id = self._align(state, state.stop_id, OrderPurpose.STOP, side, quantity)
+        stop = state.orders.get(state.stop_id)
+        if stop is not None and stop.status.is_working:
+            if stop.quantity >= quantity:
+                state.unprotected_since = 0
+            if plan.target:
+                state.target_id = self._align(
+                    state, state.target_id, OrderPurpose.TARGET, side, quantity
+                )
+        if state.unprotected_since == 0 and not _covers(stop, quantity):
+            state.unprotected_since = self.desk.now
+
+    def _align(
+        self, state: SymbolState, client_id: str, purpose: OrderPurpose, side: Side, quantity: float
+    ) -> str:
+        """Send an exit that is missing, or the successor of one that no longer fits."""
+        order = state.orders.get(client_id)
+        if order is None:
+            return self._send_exit(state, purpose, side, quantity).client_id
+        fits = order.remaining == quantity and _level(order) == _planned(state.plan, purpose)
+        settled = order.status.is_working and client_id not in state.successor
+        if not fits and settled:
+            state.successor[client_id] = self._send_exit(state, purpose, side, quantity).client_id
+        return client_id
+
+    def _send_exit(
+        self, state: SymbolState, purpose: OrderPurpose, side: Side, quantity: float
+    ) -> Order:
+        plan = state.plan
+        if purpose is OrderPurpose.TARGET:
+            return self.desk.submit(
+                state, side, OrderType.TAKE_PROFIT_MARKET, quantity, purpose,
+                trigger_price=plan.target, parent_id=plan.entry_id, reason="target",
+            )  # fmt: skip
+        if plan.trail:
+            return self.desk.submit(
+                state, side, OrderType.TRAILING_STOP_MARKET, quantity, purpose,
+                callback_rate=plan.trail, parent_id=plan.entry_id, reason="trailing stop",
+            )  # fmt: skip
+        return self.desk.submit(
+            state, side, OrderType.STOP_MARKET, quantity, purpose,
+            trigger_price=plan.stop, parent_id=plan.entry_id, reason="stop",
+        )  # fmt: skip
+
+    def _clear(self, state: SymbolState, filled_id: str) -> None:
+        """The position is gone: cancel all that protected it."""
+        for client_id, order in state.orders.items():
+            exits = order.purpose is OrderPurpose.STOP or order.purpose is OrderPurpose.TARGET
+            if exits and client_id != filled_id:
+                self.desk.cancel(state, client_id)
+        state.stop_id = state.target_id = ""
+        state.successor.clear()
+        state.plan = _NO_PLAN
+        state.unprotected_since = 0
+        state.closing_reason = ""
+        state.close_attempts = 0
+
+    def move_stop(self, state: SymbolState, stop: float) -> None:
+        """Plan another stop price and replace the order."""
+        state.plan = msgspec.structs.replace(state.plan, stop=stop, trail=0.0)
+        self.protect(state)
+
+    # -- what the exchange says about exits --------------------------------------------------
+
+    def on_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
+        """React to a stop or target that was confirmed, refused, cancelled or triggered."""
+        old_id = next((old for old, new in state.successor.items() if new == order.client_id), "")
+        if order.status.is_working and old_id:
+            self._succeed(state, old_id, order)
+        elif order.status in (OrderStatus.REJECTED, OrderStatus.EXPIRED):
+            self._refused(state, order, update, old_id)
+        if order.status.is_final:
+            state.successor.pop(order.client_id, None)
+        self.protect(state)
+
+    def _succeed(self, state: SymbolState, old_id: str, order: Order) -> None:
+        """The new exit is confirmed: it takes the place, and the old one goes."""
+        del state.successor[old_id]
+        if order.purpose is OrderPurpose.STOP:
+            state.stop_id = order.client_id
+        else:
+            state.target_id = order.client_id
+        self.desk.cancel(state, old_id)
+
+    def _refused(self, state: SymbolState, order: Order, update: OrderUpdate, old_id: str) -> None:
+        """An exit that does not rest: keep the old one, or close the position."""
+        if old_id:
+            del state.successor[old_id]
+            old = state.orders.get(old_id)
+            if old is not None:  # plan what still rests, so that it is not replaced for ever
+                state.plan = _with_level(state.plan, order.purpose, _level(old))
+        if state.position.is_flat:
+            return
+        if order.purpose is OrderPurpose.TARGET:
+            state.plan = msgspec.structs.replace(state.plan, target=0.0)
+            if update.code == _WOULD_TRIGGER:
+                self.close(state, "the target was reached before it rested")
+        elif update.code == _WOULD_TRIGGER:
+            self.close(state, "the stop was passed before it rested")
+        elif not old_id:
+            state.close_attempts += 1
+            if state.close_attempts >= _ATTEMPTS:
+                self.close(state, f"no stop could be placed: {update.message}")
+
+    # -- closing ---------------------------------------------------------------------------------
+
+    def close(self, state: SymbolState, reason: str, quantity: float = 0.0) -> None:
+        """Close the position at market, reduce-only, while its stop still rests.
+
+        ``quantity`` closes a part. What exceeds the exchange's largest market order goes out in
+        slices, one after the other.
+        """
+        held = state.position
+        if held.is_flat or state.pending(OrderPurpose.CLOSE):
+            return
+        instrument = state.instrument
+        wanted = min(quantity, abs(held.quantity)) if quantity else abs(held.quantity)
+        if not quantity:
+            state.closing_reason = reason
+        largest = min(instrument.max_quantity, instrument.market_max_quantity)
+        wanted = instrument.round_quantity(min(wanted, largest))
+        if wanted <= 0.0:
+            return
+        side = Side.SELL if held.is_long else Side.BUY
+        self.desk.submit(
+            state, side, OrderType.MARKET, wanted, OrderPurpose.CLOSE,
+            parent_id=state.plan.entry_id, reason=reason,
+        )  # fmt: skip
+
+    def on_close_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
+        """Go on closing after a slice, or after a refusal that may pass."""
+        if not order.status.is_final or state.position.is_flat or not state.closing_reason:
+            return
+        if order.status is OrderStatus.FILLED:
+            self.close(state, state.closing_reason)
+        elif update.code == _NOTHING_TO_REDUCE:
+            state.unknown = "the exchange holds no position to reduce"
+        else:
+            state.close_attempts += 1
+            if state.close_attempts < _ATTEMPTS:
+                self.close(state, state.closing_reason)
+            else:
+                state.unknown = f"the position could not be closed: {update.message}"
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def deadline(self, state: SymbolState) -> int:
+        """When the position must be protected at the latest, UTC ms; 0 when it is."""
+        since = state.unprotected_since
+        return since + self.settings.protect_within_ms if since else 0
+
+    def on_timer(self, state: SymbolState) -> None:
+        """Close a position that has been without a confirmed stop for too long."""
+        deadline = self.deadline(state)
+        if deadline and self.desk.now >= deadline:
+            state.unprotected_since = self.desk.now
+            self.close(state, "no confirmed stop in time")
+
+
+def _covers(stop: Order | None, quantity: float) -> bool:
+    return stop is not None and stop.status.is_working and stop.quantity >= quantity
+
+
+def _level(order: Order) -> float:
+    """What makes an exit fit its plan: the trigger, or the distance of a trailing stop."""
+    return order.callback_rate or order.trigger_price
+
+
+def _planned(plan: Plan, purpose: OrderPurpose) -> float:
+    if purpose is OrderPurpose.TARGET:
+        return plan.target
+    return plan.trail or plan.stop
+
+
+def _with_level(plan: Plan, purpose: OrderPurpose, level: float) -> Plan:
+    if purpose is OrderPurpose.TARGET:
+        return msgspec.structs.replace(plan, target=level)
+    if plan.trail:
+        return msgspec.structs.replace(plan, trail=level)
+    return msgspec.structs.replace(plan, stop=level)

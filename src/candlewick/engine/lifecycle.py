@@ -1,0 +1,43 @@
+"""An order's life: which update moves it on, and which is old news."""
+
+from __future__ import annotations
+
+import msgspec
+
+from candlewick.models import Order, OrderStatus, OrderUpdate
+
+__all__ = ["apply_update"]
+
+# How far along its life an order is; an update that would move it back is old.
+_RANK = {
+    OrderStatus.PLANNED: 0,
+    OrderStatus.SENT: 1,
+    OrderStatus.UNKNOWN: 2,
+    OrderStatus.ACKNOWLEDGED: 3,
+    OrderStatus.PARTIALLY_FILLED: 4,
+    OrderStatus.FILLED: 5,
+    OrderStatus.CANCELED: 5,
+    OrderStatus.REJECTED: 5,
+    OrderStatus.EXPIRED: 5,
+}
+
+
+def apply_update(order: Order, update: OrderUpdate) -> Order:
+    """Return the order as it is after the update; the same object when the update is old.
+
+    A final order never changes. The filled quantity never shrinks. UNKNOWN is taken only before
+    the exchange has confirmed the order: afterwards it is known to exist.
+    """
+    if order.status.is_final or _RANK[update.status] < _RANK[order.status]:
+        return order
+    filled = max(order.filled, update.filled)
+    if update.status is order.status and filled == order.filled:
+        return order
+    return msgspec.structs.replace(
+        order,
+        status=update.status,
+        filled=filled,
+        average_price=update.average_price or order.average_price,
+        venue_id=update.venue_id or order.venue_id,
+        updated_time=update.time,
+    )

@@ -1,0 +1,73 @@
+"""`SymbolState`: all that the engine knows of one symbol; the engine is its only writer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from candlewick.engine.ledger import Ledger
+from candlewick.models import History, Instrument, Order, OrderPurpose, OrderStatus, Signal
+
+__all__ = ["Plan", "SymbolState"]
+
+
+class Plan(msgspec.Struct, frozen=True, gc=False):
+    """The exits that a position is to have. Prices are on ticks; 0.0 means none.
+
+    ``trail`` is the distance of a trailing stop as a fraction of the price.
+    """
+
+    stop: float = 0.0
+    target: float = 0.0
+    trail: float = 0.0
+    entry_id: str = ""
+
+
+class SymbolState:
+    """Price, position, orders and planned exits of one symbol.
+
+    ``orders`` holds what is not final. ``stop_id`` and ``target_id`` name the orders that protect
+    the position now; ``successor`` maps an exit that is being replaced to the one that will take
+    its place. ``unprotected_since`` is the time of the fill that no confirmed stop covers, or 0.
+    ``after_close`` is an entry that waits for the opposite position to be closed. ``kept`` are the
+    histories to append to; None when somebody else moves them.
+    """
+
+    __slots__ = (
+        "after_close", "cancelling", "close_attempts", "closing_reason", "histories", "instrument",
+        "kept", "ledger", "orders", "plan", "plans", "position", "price", "stop_id", "successor",
+        "target_id", "unknown", "unprotected_since", "unrealized",
+    )  # fmt: skip
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.ledger = Ledger(instrument)
+        self.position = self.ledger.position
+        self.price = 0.0
+        self.unrealized = 0.0
+        self.orders: dict[str, Order] = {}
+        self.plans: dict[str, Plan] = {}  # by the entry's client id
+        self.plan = Plan()
+        self.stop_id = ""
+        self.target_id = ""
+        self.successor: dict[str, str] = {}
+        self.unprotected_since = 0
+        self.closing_reason = ""
+        self.close_attempts = 0
+        self.cancelling: set[str] = set()
+        self.after_close: Signal | None = None
+        self.unknown = ""  # why the state is unknown; empty when it is known
+        self.histories: dict[str, History] = {}
+        self.kept: dict[str, History] | None = None
+
+    def pending(self, purpose: OrderPurpose) -> list[Order]:
+        """Orders of one purpose that are not final, oldest first."""
+        return [order for order in self.orders.values() if order.purpose is purpose]
+
+    def is_unknown(self) -> str:
+        """Say why the state of the symbol is not known, or return an empty string."""
+        if self.unknown:
+            return self.unknown
+        for order in self.orders.values():
+            if order.status is OrderStatus.UNKNOWN:
+                return f"order {order.client_id} has no answer"
+        return ""

@@ -1,0 +1,213 @@
+"""`Strategy`: what a user writes. It sees closed candles and says what it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from candlewick.errors import StrategyError
+from candlewick.models import Candle, Fill, History, Order, Position, Signal, SignalAction
+
+__all__ = ["Account", "Each", "Strategy"]
+
+T = TypeVar("T")
+
+
+class Account(Protocol):
+    """What a strategy may read of the engine; the engine itself is one."""
+
+    balance: float
+    equity: float
+
+    def position_of(self, symbol: str) -> Position:
+        """The position in a symbol; flat when nothing is held."""
+
+    def orders_of(self, symbol: str) -> Sequence[Order]:
+        """Orders of a symbol that are not final."""
+
+    def history_of(self, symbol: str, interval: str) -> History:
+        """The closed candles of a symbol and interval."""
+
+
+class Each(dict[str, T]):
+    """One object for each symbol, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, symbol: str) -> T:
+        made = self[symbol] = self._make()
+        return made
+
+
+class Strategy:
+    """Base class of strategies.
+
+    Public class attributes are parameters: ``fast = 10`` can be set from the command line and
+    the configuration, checked against the type of its default. ``intervals`` may name higher
+    intervals that the strategy wants beside the one it is started with.
+
+    During a callback ``candle`` is the candle at hand and ``position`` the position in its
+    symbol. ``buy``, ``sell`` and ``close`` mean that symbol unless another is named; they ask,
+    and the engine decides after the callback returns.
+    """
+
+    intervals: tuple[str, ...] = ()
+
+    position: Position
+    symbols: tuple[str, ...]
+    interval: str
+
+    _account: Account
+    _symbol: str
+    _now: int
+    _signals: list[Signal]
+
+    # -- what a user overrides ----------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Called once, before the first candle, with all parameters set."""
+
+    def on_candle(self, candle: Candle) -> None:
+        """Called with each closed candle, in order, once."""
+
+    def on_fill(self, fill: Fill) -> None:
+        """Called with each fill, after the position has changed."""
+
+    def on_stop(self) -> None:
+        """Called once, when the run ends; signals given here are not acted on."""
+
+    def save_state(self) -> Mapping[str, Any]:
+        """Return what a restart needs beyond the history; must be JSON-like."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `save_state` returned, before the first candle after a restart."""
+
+    # -- what a user calls ----------------------------------------------------------------------
+
+    def buy(
+        self,
+        symbol: str = "",
+        *,
+        size: float = 0.0,
+        risk: float = 0.0,
+        price: float = 0.0,
+        stop: float = 0.0,
+        target: float = 0.0,
+        trail: float = 0.0,
+        reason: str = "",
+    ) -> None:
+        """Ask to be long, or longer. A short position is closed first.
+
+        Args:
+            symbol: another than that of the candle at hand.
+            size: quantity in base units.
+            risk: instead, the fraction of equity to lose if the stop is hit.
+            price: makes the entry a limit order; otherwise it is a market order.
+            stop: price of the protective stop.
+            target: price at which to take the profit.
+            trail: distance of a trailing stop, as a fraction of the price; instead of ``stop``.
+            reason: words for the journal and the report.
+        """
+        self._ask(SignalAction.BUY, symbol, size, risk, price, stop, target, trail, reason)
+
+    def sell(
+        self,
+        symbol: str = "",
+        *,
+        size: float = 0.0,
+        risk: float = 0.0,
+        price: float = 0.0,
+        stop: float = 0.0,
+        target: float = 0.0,
+        trail: float = 0.0,
+        reason: str = "",
+    ) -> None:
+        """Ask to be short, or shorter. A long position is closed first. Arguments as for `buy`."""
+        self._ask(SignalAction.SELL, symbol, size, risk, price, stop, target, trail, reason)
+
+    def close(self, symbol: str = "", *, size: float = 0.0, reason: str = "") -> None:
+        """Ask to close the position, or ``size`` base units of it."""
+        self._ask(SignalAction.CLOSE, symbol, size, 0.0, 0.0, 0.0, 0.0, 0.0, reason)
+
+    def move_stop(self, stop: float, symbol: str = "", *, reason: str = "") -> None:
+        """Ask to move the protective stop of the position to the price ``stop``."""
+        self._ask(SignalAction.MOVE_STOP, symbol, 0.0, 0.0, 0.0, stop, 0.0, 0.0, reason)
+
+    def cancel_entries(self, symbol: str = "", *, reason: str = "") -> None:
+        """Ask to cancel entry orders that still rest."""
+        self._ask(SignalAction.CANCEL, symbol, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, reason)
+
+    def each(self, make: Callable[[], T]) -> Each[T]:
+        """Return a mapping that makes one object (an indicator, say) for each symbol."""
+        return Each(make)
+
+    @property
+    def now(self) -> int:
+        """Time of the event at hand, UTC ms; never the wall clock."""
+        return self._now
+
+    @property
+    def balance(self) -> float:
+        """Wallet balance without open profit, quote currency."""
+        return self._account.balance
+
+    @property
+    def equity(self) -> float:
+        """Wallet balance with open profit at the last closes, quote currency."""
+        return self._account.equity
+
+    @property
+    def orders(self) -> Sequence[Order]:
+        """Orders of the symbol at hand that are not final."""
+        return self._account.orders_of(self._symbol)
+
+    @property
+    def history(self) -> History:
+        """Closed candles of the symbol at hand, in the interval the run was started with."""
+        return self._account.history_of(self._symbol, self.interval)
+
+    def position_of(self, symbol: str) -> Position:
+        """The position in any symbol of the run."""
+        return self._account.position_of(symbol)
+
+    def history_of(self, symbol: str, interval: str = "") -> History:
+        """Closed candles of any symbol and interval of the run."""
+        return self._account.history_of(symbol, interval or self.interval)
+
+    # -- between the engine and the strategy ------------------------------------------------------
+
+    def attach(self, account: Account, symbols: Sequence[str], interval: str) -> None:
+        """Connect the strategy to the engine that runs it."""
+        self._account = account
+        self._signals = []
+        self._now = 0
+        self.symbols = tuple(symbols)
+        self.interval = interval
+        self._symbol = self.symbols[0] if self.symbols else ""
+        self.position = Position(self._symbol)
+
+    def _ask(
+        self,
+        action: SignalAction,
+        symbol: str,
+        size: float,
+        risk: float,
+        price: float,
+        stop: float,
+        target: float,
+        trail: float,
+        reason: str,
+    ) -> None:
+        if size and risk:
+            raise StrategyError(
+                f"{type(self).__name__}.{action}: give size={size!r} or risk={risk!r}, not both"
+            )
+        self._signals.append(
+            Signal(
+                symbol or self._symbol, action, self._now,
+                size, risk, price, stop, target, trail, reason,
+            )
+        )  # fmt: skip

@@ -1,0 +1,28 @@
+"""The simplest strategy that trades: two moving averages, always in the market."""
+
+from __future__ import annotations
+
+from candlewick.indicators import SMA
+from candlewick.models import Candle
+from candlewick.strategies.base import Strategy
+
+__all__ = ["SmaCross"]
+
+
+class SmaCross(Strategy):
+    """Long while the fast average is above the slow one, short while it is below."""
+
+    fast = 10
+    slow = 30
+
+    def on_start(self) -> None:
+        self.fast_average = self.each(lambda: SMA(self.fast))
+        self.slow_average = self.each(lambda: SMA(self.slow))
+
+    def on_candle(self, candle: Candle) -> None:
+        fast = self.fast_average[candle.symbol].update(candle.close)
+        slow = self.slow_average[candle.symbol].update(candle.close)
+        if fast > slow and not self.position.is_long:
+            self.buy(reason="fast above slow")
+        elif fast < slow and not self.position.is_short:
+            self.sell(reason="fast below slow")
