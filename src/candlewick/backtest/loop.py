@@ -94,7 +94,11 @@ class Loop:
         seen = [0] * len(tables)
         for number in merge_order(tables).tolist():
             table = tables[number]
-            candle = Candle(table.symbol, table.interval, *next(rows[number]), is_closed=True)
+            open_time, open_, high, low, close, volume, close_time = next(rows[number])
+            candle = Candle(
+                table.symbol, table.interval, open_time, open_, high, low, close, volume,
+                close_time, True,
+            )  # fmt: skip
             is_base = candle.interval == base
             if is_base and (reports := self.exchange.advance(candle)):
                 self._settle(candle, reports)

@@ -28,7 +28,7 @@ class DonchianBreakout(Strategy):
 
     def on_candle(self, candle: Candle) -> None:
         channel = self.channel[candle.symbol]
-        upper, lower = channel.upper, channel.lower  # before this candle
+        upper, _, lower = channel.value  # of the candles before this one
         channel.update(candle)
         atr = self.atr[candle.symbol].update(candle)
         if not self.position.is_flat:
