@@ -162,7 +162,7 @@ def _parse_block(text: str, places: dict[str, int], skip: int) -> Columns | None
         )
     except ValueError:
         return None
-    columns = {name: values[:, i] for i, name in enumerate(places)}
+    columns: Columns = {name: values[:, i] for i, name in enumerate(places)}
     times = columns["open_time"]
     if not np.all(np.isfinite(times)):
         return None
@@ -194,7 +194,7 @@ def _parse_lines(
             reason = f"{len(row)} columns" if isinstance(error, IndexError) else str(error)
             _broken(problems, path, line, reason, on_problem)
     values = np.array(kept, dtype=np.float64).reshape(-1, len(places))
-    columns = {name: values[:, i] for i, name in enumerate(places)}
+    columns: Columns = {name: values[:, i] for i, name in enumerate(places)}
     columns["open_time"] = _to_ms(columns["open_time"])
     return columns, lines, problems
 
@@ -232,7 +232,7 @@ def _to_ms(times: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         times = times * 1000.0
     elif len(times) and np.nanmin(times) > 1e14:
         times = times / 1000.0
-    return np.rint(times).astype(np.int64)
+    return np.asarray(np.rint(times), dtype=np.int64)
 
 
 # -- Parquet -------------------------------------------------------------------------------------
