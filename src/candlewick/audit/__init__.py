@@ -1,1 +1,6 @@
-"""The audit room."""
+"""The audit journal: write it, read it, verify it."""
+
+from candlewick.audit.events import EventType, JournalState
+from candlewick.audit.logger import AuditLogger, JournalStats
+
+__all__ = ["AuditLogger", "EventType", "JournalState", "JournalStats"]

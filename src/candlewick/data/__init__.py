@@ -1,6 +1,8 @@
 """Market data: candle files, aggregation, problems found in them, a synthetic market."""
 
 from candlewick.data.aggregation import Aggregator, aggregate
+from candlewick.data.instruments import guess_instrument
+from candlewick.data.market import Market, load_market, market_of
 from candlewick.data.problems import OnProblem, Problem, ProblemKind
 from candlewick.data.reading import Loaded, load_candles, load_funding
 from candlewick.data.synthetic import SyntheticMarket, synthetic_market
@@ -8,12 +10,16 @@ from candlewick.data.synthetic import SyntheticMarket, synthetic_market
 __all__ = [
     "Aggregator",
     "Loaded",
+    "Market",
     "OnProblem",
     "Problem",
     "ProblemKind",
     "SyntheticMarket",
     "aggregate",
+    "guess_instrument",
     "load_candles",
     "load_funding",
+    "load_market",
+    "market_of",
     "synthetic_market",
 ]

@@ -111,6 +111,7 @@ class Entries:
             state.position.quantity,
             sum(abs(s.position.quantity) * s.price for s in others),
             len(others),
+            len(self.symbols),
         )
         limit = instrument.round_price(signal.price, side) if signal.price > 0.0 else 0.0
         sized = size_entry(signal, side, limit or state.price, instrument, exposure, self.settings)

@@ -13,9 +13,10 @@ class RiskSettings(msgspec.Struct, frozen=True):
     """What the engine may risk. Fractions are of the account's equity; 0 turns a limit off.
 
     ``risk_per_trade`` is lost when the stop of an entry is hit; ``allocation`` is the notional of
-    an entry whose strategy gave neither size nor stop. ``default_stop`` is the distance, as a
-    fraction of the price, of the stop that such an entry gets. ``max_leverage`` bounds the notional
-    of all positions together, ``max_position`` that of one symbol in quote currency.
+    an entry whose strategy gave neither size nor stop, divided by the symbols of the run.
+    ``default_stop`` is the distance, as a fraction of the price, of the stop that such an entry
+    gets. ``max_leverage`` bounds the notional of all positions together, ``max_position`` that of
+    one symbol in quote currency.
     ``daily_loss`` halts trading until the next UTC day, with all positions closed.
     ``protect_within_ms`` is how long a fill may be without a confirmed stop.
     """

@@ -21,6 +21,7 @@ class Exposure(NamedTuple):
     quantity: float  # of this symbol, after what is to be closed first
     other_notional: float  # of all other symbols, absolute
     open_symbols: int  # symbols other than this one that are held
+    symbols: int = 1  # symbols that share the account
 
 
 class Sized(NamedTuple):
@@ -69,10 +70,12 @@ def size_entry(
             limit=settings.max_open_positions,
         )
     room = _room(side, price, exposure, settings)
-    quantity = signal.size or min(_wanted(signal, price, stop, exposure, settings), room)
+    wanted_quantity = signal.size or _wanted(signal, price, stop, exposure, settings)
     if signal.size and instrument.round_quantity(signal.size) > room * (1.0 + 1e-9):
         return _over(signal.size, room, price, exposure, settings)
-    rounded = instrument.round_quantity(quantity)
+    rounded = instrument.round_quantity(min(wanted_quantity, room))
+    if rounded == 0.0 and room < wanted_quantity:
+        return _over(wanted_quantity, room, price, exposure, settings)
     problem = instrument.check(rounded, price, market=not signal.price)
     if problem:
         large = rounded > min(instrument.max_quantity, instrument.market_max_quantity)
@@ -100,7 +103,7 @@ def _wanted(
     equity = max(exposure.equity, 0.0)
     if stop and (signal.risk or signal.stop):
         return (signal.risk or settings.risk_per_trade) * equity / abs(price - stop)
-    return settings.allocation * equity / price
+    return settings.allocation * equity / exposure.symbols / price
 
 
 def _room(side: Side, price: float, exposure: Exposure, settings: RiskSettings) -> float:
@@ -118,7 +121,7 @@ def _room(side: Side, price: float, exposure: Exposure, settings: RiskSettings) 
 def _over(
     size: float, room: float, price: float, exposure: Exposure, settings: RiskSettings
 ) -> Sized:
-    """Deny a size that the strategy named, saying which limit it breaks."""
+    """Deny a size for which there is no room, saying which limit it breaks."""
     held = abs(exposure.quantity)
     if settings.max_position and (held + size) * price > settings.max_position:
         return _deny(DenialCode.MAX_POSITION, size=size, allowed=room, limit=settings.max_position)

@@ -8,7 +8,7 @@ make the same fills.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -35,6 +35,8 @@ from candlewick.risk import Denial
 
 __all__ = ["Loop", "merge_order"]
 
+_BLOCK = 16_384
+
 
 class Loop:
     """One run over candles, and what it counted.
@@ -57,42 +59,66 @@ class Loop:
         self.denials: Counter[str] = Counter()
         self._queue: deque[Report | Signal] = deque()
 
-    def run(self, tables: Sequence[CandleTable], histories: Sequence[History]) -> None:
-        """Run over the candles of one or many tables, oldest first; ``histories`` read them."""
-        first = tables[0]
+    def run(
+        self,
+        tables: Sequence[CandleTable],
+        histories: Sequence[History],
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Run over the candles of one or many tables, oldest first; ``histories`` read them.
+
+        Ends early when the strategy has raised. ``progress`` is called with the number of
+        candles done, once a block.
+        """
         start = min(int(table.open_time[0]) for table in tables if len(table))
         self._act(self.engine.start(start))
         if len(tables) == 1:
-            self._run_one(first, histories[0])
+            self._run_one(tables[0], histories[0], progress)
         else:
-            self._run_many(tables, histories)
+            self._run_many(tables, histories, progress)
 
-    def _run_one(self, table: CandleTable, history: History) -> None:
+    def _run_one(
+        self, table: CandleTable, history: History, progress: Callable[[int], None] | None
+    ) -> None:
         engine, curve = self.engine, self.curve.append
         advance, on_candle, show = self.exchange.advance, engine.on_candle, history.advance
         symbol, interval = table.symbol, table.interval
         seen = 0
-        for open_time, open_, high, low, close, volume, close_time in table.rows():
-            candle = Candle(
-                symbol, interval, open_time, open_, high, low, close, volume, close_time, True
-            )
-            if reports := advance(candle):
-                self._settle(candle, reports)
-            seen += 1
-            show(seen)
-            if decisions := on_candle(candle):
-                self._act(decisions)
-                self._drain()
-            curve(engine.equity)
+        for start in range(0, len(table), _BLOCK):
+            for open_time, open_, high, low, close, volume, close_time in table[
+                start : start + _BLOCK
+            ].rows():
+                candle = Candle(
+                    symbol, interval, open_time, open_, high, low, close, volume, close_time, True
+                )
+                if reports := advance(candle):
+                    self._settle(candle, reports)
+                seen += 1
+                show(seen)
+                if decisions := on_candle(candle):
+                    self._act(decisions)
+                    self._drain()
+                curve(engine.equity)
+                if engine.failure is not None:
+                    break
+            if progress is not None:
+                progress(seen)
+            if engine.failure is not None:
+                break
         self.candles = seen
-        self.times = table.close_time.tolist()
+        self.times = table.close_time[:seen].tolist()
 
-    def _run_many(self, tables: Sequence[CandleTable], histories: Sequence[History]) -> None:
+    def _run_many(
+        self,
+        tables: Sequence[CandleTable],
+        histories: Sequence[History],
+        progress: Callable[[int], None] | None,
+    ) -> None:
         engine = self.engine
         base = engine.interval
         rows = [table.rows() for table in tables]
         seen = [0] * len(tables)
-        for number in merge_order(tables).tolist():
+        for count, number in enumerate(merge_order(tables).tolist(), 1):
             table = tables[number]
             open_time, open_, high, low, close, volume, close_time = next(rows[number])
             candle = Candle(
@@ -111,6 +137,10 @@ class Loop:
                 self.candles += 1
                 self.curve.append(engine.equity)
                 self.times.append(candle.close_time)
+            if engine.failure is not None:
+                break
+            if progress is not None and not count % _BLOCK:
+                progress(self.candles)
 
     def stop(self, policy: StopPolicy, reason: str) -> None:
         """End the run: by policy close what is held, at the last prices."""

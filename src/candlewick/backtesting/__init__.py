@@ -1,0 +1,21 @@
+"""Backtests: the engine and the simulated exchange in one plain loop."""
+
+from candlewick.backtesting.api import Result, backtest, run_backtest
+from candlewick.backtesting.loop import Loop, merge_order
+from candlewick.backtesting.setup import Account, Run, prepare
+from candlewick.backtesting.summary import Summary, max_drawdown, sharpe_ratio, summarise
+
+__all__ = [
+    "Account",
+    "Loop",
+    "Result",
+    "Run",
+    "Summary",
+    "backtest",
+    "max_drawdown",
+    "merge_order",
+    "prepare",
+    "run_backtest",
+    "sharpe_ratio",
+    "summarise",
+]

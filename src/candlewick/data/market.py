@@ -1,0 +1,158 @@
+"""`Market`: the candles a run is made on, from files or synthetic, in one base interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from candlewick.data.aggregation import aggregate
+from candlewick.data.instruments import guess_instrument
+from candlewick.data.problems import OnProblem, Problem, ProblemKind
+from candlewick.data.reading import load_candles
+from candlewick.data.synthetic import synthetic_market
+from candlewick.errors import ConfigError, DataError
+from candlewick.models import CandleTable, Instrument, interval_ms
+
+__all__ = ["Market", "load_market", "market_of"]
+
+_SUFFIXES = (".csv", ".csv.gz", ".zip", ".parquet")
+
+
+class Market(msgspec.Struct, frozen=True):
+    """Tables of one base interval, one a symbol, with their instruments and problems.
+
+    ``label`` says where they come from; a synthetic market always says so.
+    """
+
+    tables: tuple[CandleTable, ...]
+    instruments: dict[str, Instrument]
+    label: str
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def interval(self) -> str:
+        """The base interval."""
+        return self.tables[0].interval
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, in the order of the tables."""
+        return tuple(table.symbol for table in self.tables)
+
+    @property
+    def missing_candles(self) -> int:
+        """How many candles the gaps lack."""
+        return sum(p.count for p in self.problems if p.kind is ProblemKind.GAP)
+
+    def first(self, candles: int) -> Market:
+        """The market's first candles of each symbol; 0 means all."""
+        if not candles:
+            return self
+        tables = tuple(table[slice(0, candles)] for table in self.tables)
+        return msgspec.structs.replace(self, tables=tables)
+
+
+def market_of(tables: Sequence[CandleTable], label: str = "tables") -> Market:
+    """Take tables as they are; instruments are guessed from the prices."""
+    if not tables or not all(len(table) for table in tables):
+        raise DataError(f"{label}: no candles")
+    intervals = sorted({table.interval for table in tables})
+    if len(intervals) > 1:
+        raise DataError(f"{label}: one base interval is needed, not {', '.join(intervals)}")
+    symbols = [table.symbol for table in tables]
+    if len(set(symbols)) < len(symbols):
+        raise DataError(f"{label}: a symbol occurs twice in {', '.join(symbols)}")
+    instruments = {table.symbol: guess_instrument(table.symbol, table) for table in tables}
+    quotes = sorted({item.quote for item in instruments.values()})
+    if len(quotes) > 1:
+        raise DataError(f"{label}: one account has one quote currency, not {', '.join(quotes)}")
+    return Market(tuple(tables), instruments, label)
+
+
+def load_market(
+    paths: Sequence[str | Path],
+    *,
+    symbols: Sequence[str] = (),
+    interval: str = "",
+    candles: int = 0,
+    seed: int = 0,
+    synthetic_candles: int = 10_000,
+    on_problem: OnProblem | str = OnProblem.FAIL,
+    on_gap: OnProblem | str = OnProblem.REPORT,
+    progress: Callable[[str], None] | None = None,
+) -> Market:
+    """Load candle files (or folders of them), or make a synthetic market when none is given.
+
+    Args:
+        paths: files and folders; several files of one symbol are not joined.
+        symbols: names for the files in their order, or what to pick from more files; for the
+            synthetic market, what to make.
+        interval: the base interval; files of a lower one are aggregated.
+        candles: use at most that many of each symbol; 0 means all.
+        seed: of the synthetic market.
+        synthetic_candles: how many the synthetic market makes when ``candles`` is 0.
+        on_problem, on_gap: see `load_candles`.
+        progress: called with the name of each file before it is read.
+    """
+    if not paths:
+        names = tuple(symbols) or ("BTCUSDT",)
+        label = f"synthetic market (seed {seed})"
+        made = synthetic_market(
+            names,
+            interval or "1m",
+            candles or synthetic_candles,
+            seed,
+            instruments=[guess_instrument(name) for name in names],
+        )
+        return market_of(made, label)
+    files = _files_of(paths)
+    given = list(symbols) if len(symbols) == len(files) else [""] * len(files)
+    tables: list[CandleTable] = []
+    problems: list[Problem] = []
+    for file, symbol in zip(files, given, strict=True):
+        if progress is not None:
+            progress(file.name)
+        loaded = load_candles(file, symbol, "", on_problem, on_gap)
+        tables.append(_in_interval(loaded.table, interval, file))
+        problems += loaded.problems
+    tables = _pick(tables, symbols)
+    label = ", ".join(file.name for file in files[:3]) + (", ..." if len(files) > 3 else "")
+    market = msgspec.structs.replace(market_of(tables, label), problems=tuple(problems))
+    return market.first(candles)
+
+
+def _files_of(paths: Sequence[str | Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES))
+            if not inside:
+                raise DataError(f"{path} holds no candle file ({', '.join(_SUFFIXES)})")
+            files += inside
+        else:
+            files.append(path)
+    return files
+
+
+def _in_interval(table: CandleTable, interval: str, file: Path) -> CandleTable:
+    if not interval or interval == table.interval:
+        return table
+    if interval_ms(interval) < interval_ms(table.interval):
+        raise ConfigError(
+            f"{file.name} has candles of {table.interval}; {interval} cannot be made from them"
+        )
+    return aggregate(table, interval)
+
+
+def _pick(tables: list[CandleTable], symbols: Sequence[str]) -> list[CandleTable]:
+    if not symbols:
+        return tables
+    by_symbol = {table.symbol: table for table in tables}
+    missing = [symbol for symbol in symbols if symbol not in by_symbol]
+    if missing:
+        raise ConfigError(
+            f"the data has no symbol {', '.join(missing)} (it has: {', '.join(by_symbol)})"
+        )
+    return [by_symbol[symbol] for symbol in symbols]
