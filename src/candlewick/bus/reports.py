@@ -1,0 +1,74 @@
+"""What the bus tells about itself: `HandlerInfo` on request, `BusReport` when it must be known."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+__all__ = ["BusReport", "HandlerInfo", "Mode", "Overflow", "ReportKind"]
+
+
+class Overflow(StrEnum):
+    """What happens when a subscriber's queue is full.
+
+    BLOCK: the event is not taken, `publish_wait` waits. DROP_OLDEST: the oldest makes room, and is
+    counted. CONFLATE: only the newest of each key is kept. FAIL: the publisher gets an error.
+    """
+
+    BLOCK = "block"
+    DROP_OLDEST = "drop_oldest"
+    CONFLATE = "conflate"
+    FAIL = "fail"
+
+
+class Mode(StrEnum):
+    """Where a handler runs: AUTO awaits coroutines and gives plain functions a thread."""
+
+    AUTO = "auto"
+    INLINE = "inline"
+    THREAD = "thread"
+
+
+class ReportKind(StrEnum):
+    """What was noticed."""
+
+    HANDLER_FAILED = "handler_failed"
+    HANDLER_SLOW = "handler_slow"
+    EVENTS_DROPPED = "events_dropped"
+    LOOP_STALLED = "loop_stalled"
+    NOT_HANDLED = "not_handled"
+
+
+class BusReport(msgspec.Struct, frozen=True):
+    """One thing that people should know; each is made once for a handler and cause."""
+
+    kind: ReportKind
+    handler: str
+    message: str
+    context: dict[str, str | int | float] = {}
+
+
+class HandlerInfo(msgspec.Struct, frozen=True):
+    """One line of the inventory.
+
+    ``latency_ns`` counts handled events by the bit length of their duration in nanoseconds:
+    entry 10 holds those from 512 to 1,023 ns. ``oldest_ms`` is the age of the oldest event that
+    waits, to the precision of a burst of 64 events.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    is_async: bool
+    mode: Mode
+    overflow: Overflow
+    queue_size: int
+    depth: int
+    offered: int
+    handled: int
+    failed: int
+    dropped: int
+    conflated: int
+    oldest_ms: float
+    slowest_ns: int
+    latency_ns: tuple[int, ...]
