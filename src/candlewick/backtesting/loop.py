@@ -190,7 +190,7 @@ class Loop:
                 queue.extend(exchange.submit(order, order.created_time))
             elif isinstance(decision, Cancel):
                 order = decision.order
-                queue.extend(exchange.cancel(order.client_id, order.symbol, self.engine.now))
+                queue.extend(exchange.cancel(order.client_id, order.symbol, decision.time))
             elif isinstance(decision, Signal):
                 queue.append(decision)
             elif isinstance(decision, Trade):

@@ -50,9 +50,10 @@ class Submit(msgspec.Struct, frozen=True, gc=False):
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
-    """Cancel this order."""
+    """Cancel this order; decided at ``time``, UTC ms."""
 
     order: Order
+    time: int = 0
 
 
 class OrderChanged(msgspec.Struct, frozen=True, gc=False):

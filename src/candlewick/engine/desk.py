@@ -71,4 +71,4 @@ class Desk:
         if order is None or client_id in state.cancelling:
             return
         state.cancelling.add(client_id)
-        self.out.append(Cancel(order))
+        self.out.append(Cancel(order, self.now))
