@@ -12,7 +12,7 @@ import numpy.typing as npt
 from candlewick.engine import Trade
 from candlewick.models import Fill
 
-__all__ = ["Summary", "max_drawdown", "sharpe_ratio", "summarise"]
+__all__ = ["Summary", "max_drawdown", "sharpe_of_daily", "sharpe_ratio", "summarise"]
 
 _DAY_MS = 86_400_000
 _DAYS_A_YEAR = 365.0  # the market never closes
@@ -75,21 +75,26 @@ def max_drawdown(curve: npt.ArrayLike) -> float:
 
 
 def sharpe_ratio(times: npt.ArrayLike, curve: npt.ArrayLike) -> float:
-    """Return the annualised Sharpe ratio of daily returns, without a risk-free rate.
-
-    ``times`` (UTC ms) and ``curve`` have shape (n,). A day's return is between the last equities
-    of two UTC days: ``mean / standard deviation (n - 1) * sqrt(365)``. W. F. Sharpe, "The Sharpe
-    Ratio", *Journal of Portfolio Management* 21, 1994. 0.0 for fewer than three days or without
-    variance.
-    """
+    """Return `sharpe_of_daily` of an equity curve; ``times`` (UTC ms) and it have shape (n,)."""
     days = np.asarray(times, dtype=np.int64) // _DAY_MS
     values = np.asarray(curve, dtype=np.float64)
     if len(values) < 2:
         return 0.0
-    closes = values[np.append(np.flatnonzero(np.diff(days)), len(values) - 1)]
-    if len(closes) < 3 or np.any(closes <= 0.0):
+    return sharpe_of_daily(values[np.append(np.flatnonzero(np.diff(days)), len(values) - 1)])
+
+
+def sharpe_of_daily(closes: npt.ArrayLike) -> float:
+    """Return the annualised Sharpe ratio of daily returns, without a risk-free rate.
+
+    ``closes`` are the last equities of each UTC day, shape (n,). The ratio is ``mean / standard
+    deviation (n - 1) * sqrt(365)`` of the returns from day to day. W. F. Sharpe, "The Sharpe
+    Ratio", *Journal of Portfolio Management* 21, 1994. 0.0 for fewer than three days or without
+    variance.
+    """
+    values = np.asarray(closes, dtype=np.float64)
+    if len(values) < 3 or np.any(values <= 0.0):
         return 0.0
-    returns = np.diff(closes) / closes[:-1]
+    returns = np.diff(values) / values[:-1]
     deviation = float(np.std(returns, ddof=1))
     return float(np.mean(returns)) / deviation * _DAYS_A_YEAR**0.5 if deviation > 0.0 else 0.0
 
