@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from enum import IntEnum
 
 __all__ = [
     "CandlewickError",
     "ConfigError",
     "DataError",
+    "ExitCode",
     "JournalError",
     "StrategyError",
     "ValidationError",
     "VenueError",
     "nearest",
 ]
+
+
+class ExitCode(IntEnum):
+    """How a command ends; 0 is only returned for what has been verified."""
+
+    OK = 0
+    UNEXPECTED = 1
+    BAD_INPUT = 2
+    STRATEGY_FAILED = 3
+    JOURNAL_UNTRUSTED = 4
+    VENUE_REFUSED = 5
+    ACCOUNT_UNVERIFIED = 6
+    INTERRUPTED = 130
 
 
 class CandlewickError(Exception):

@@ -44,7 +44,9 @@ def redacted(text: str) -> str:
 
 
 class _Formatter(logging.Formatter):
-    converter = time.gmtime
+    @staticmethod
+    def converter(seconds: float | None) -> time.struct_time:
+        return time.gmtime(seconds)
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))

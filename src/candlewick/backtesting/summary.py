@@ -112,8 +112,9 @@ def summarise(
     denials: Mapping[str, int],
 ) -> Summary:
     """Fill in the figures that follow from fills, trades and the equity curve."""
-    profits = np.array([trade.profit for trade in trades], dtype=np.float64)
-    lost = -float(profits[profits < 0.0].sum())
+    profits = [trade.profit for trade in trades]
+    gained = sum(profit for profit in profits if profit > 0.0)
+    lost = -sum(profit for profit in profits if profit < 0.0)
     return msgspec.structs.replace(
         base,
         fills=len(fills),
@@ -127,8 +128,8 @@ def summarise(
         funding=funding,
         max_drawdown=max_drawdown([start_equity, *curve]),
         sharpe=sharpe_ratio(times, curve),
-        win_rate=float(np.mean(profits > 0.0)) if len(profits) else 0.0,
-        profit_factor=float(profits[profits > 0.0].sum()) / lost if lost > 0.0 else 0.0,
+        win_rate=sum(profit > 0.0 for profit in profits) / len(profits) if profits else 0.0,
+        profit_factor=gained / lost if lost > 0.0 else 0.0,
         first_time=times[0] if times else 0,
         last_time=times[-1] if times else 0,
     )

@@ -1,1 +1,6 @@
-"""The live room."""
+"""The running system: wiring, start, supervision, shutdown."""
+
+from candlewick.live.status import PositionStatus, Status
+from candlewick.live.system import Outcome, SystemSettings, TradingSystem
+
+__all__ = ["Outcome", "PositionStatus", "Status", "SystemSettings", "TradingSystem"]

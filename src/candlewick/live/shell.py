@@ -1,0 +1,132 @@
+"""`EngineShell`: the thin async functions that connect the engine to the bus, journal and venue.
+
+It decides nothing. Every event and every decision is in the journal before it has an effect.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+
+from candlewick.bus import EventBus
+from candlewick.engine import Cancel, Decision, Submit, TradingEngine
+from candlewick.live.recording import Recorder
+from candlewick.live.tally import Tally
+from candlewick.models import Event, EventKind, Order, OrderStatus, OrderUpdate, Signal
+from candlewick.risk import DenialCode
+from candlewick.venues import Venue
+
+__all__ = ["EngineShell", "LostEventError"]
+
+_ORDER_KINDS = (EventKind.ORDER_UPDATED, EventKind.FILL_RECEIVED, EventKind.FUNDING_PAID)
+_QUEUE = 100_000
+
+
+class LostEventError(RuntimeError):
+    """An event that must not be lost found no room; the system stops."""
+
+
+class EngineShell:
+    """The engine's place on the bus.
+
+    One subscription takes all kinds, so that the engine sees them in the order in which they were
+    published. ``on_fatal`` is called with an error that is not the strategy's: the system must
+    stop and clean up.
+    """
+
+    def __init__(
+        self,
+        engine: TradingEngine,
+        venue: Venue,
+        bus: EventBus,
+        recorder: Recorder,
+        tally: Tally,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.engine = engine
+        self.venue = venue
+        self.bus = bus
+        self.recorder = recorder
+        self.tally = tally
+        self._on_fatal = on_fatal
+        self._failure_recorded = False
+        handlers = {
+            EventKind.CANDLE_CLOSED: self.on_candle_closed,
+            EventKind.SIGNAL_GENERATED: self.on_signal_generated,
+            **dict.fromkeys(_ORDER_KINDS, self.on_order_updated),
+            EventKind.TIMER_FIRED: self.on_timer_fired,
+        }
+        self._handlers = handlers
+        self._subscription = bus.subscribe(handlers, self._handle, name="engine", queue_size=_QUEUE)
+
+    def publish(self, event: Event) -> None:
+        """Publish an event that must not be lost.
+
+        Raises:
+            LostEventError: the engine's queue is full.
+        """
+        if not self.bus.publish(event):
+            raise LostEventError(f"the engine's queue of {_QUEUE} events is full at {event.kind}")
+
+    async def _handle(self, event: Event) -> None:
+        try:
+            self.tally.input(event)
+            self.recorder.input(event)
+            await self._handlers[event.kind](event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+            self.recorder.error(error, traceback.format_exc(), f"engine handler, {event.kind}")
+            self._on_fatal(error)
+
+    # -- the three handlers, and the timer -------------------------------------------------------
+
+    async def on_candle_closed(self, event: Event) -> None:
+        """A candle has closed: let the engine see it."""
+        if decisions := self.engine.on_candle(event.payload):
+            await self.act(decisions)
+
+    async def on_signal_generated(self, event: Event) -> None:
+        """A signal's turn has come: let the engine size it or deny it."""
+        await self.act(self.engine.on_signal(event.payload))
+
+    async def on_order_updated(self, event: Event) -> None:
+        """The exchange told of an order, a fill or funding."""
+        await self.act(self.engine.process(event))
+
+    async def on_timer_fired(self, event: Event) -> None:
+        """A deadline has passed."""
+        await self.act(self.engine.on_timer(event.time))
+
+    # -- acting ----------------------------------------------------------------------------------
+
+    async def act(self, decisions: Iterable[Decision]) -> None:
+        """Journal decisions and carry them out, in order."""
+        for decision in decisions:
+            self.tally.decision(decision)
+            self.recorder.decision(decision)
+            if isinstance(decision, Submit):
+                await self._submit(decision.order)
+            elif isinstance(decision, Cancel):
+                await self.venue.cancel(decision.order, decision.time)
+            elif isinstance(decision, Signal):
+                self.publish(Event(EventKind.SIGNAL_GENERATED, decision, decision.time))
+        failure = self.engine.failure
+        if failure is not None and not self._failure_recorded:
+            self._failure_recorded = True
+            trace = "".join(traceback.format_exception(failure))
+            self.recorder.strategy_failed(failure, trace)
+
+    async def _submit(self, order: Order) -> None:
+        """Send an order whose intent is in the journal; ask once more whether it may go."""
+        code = self.engine.refuses(order)
+        if code is None and not order.reduce_only and not self.recorder.has_room:
+            code = DenialCode.JOURNAL_UNAVAILABLE
+        if code is not None:
+            self.recorder.withheld(order, code)
+            update = OrderUpdate(
+                order.client_id, order.symbol, OrderStatus.REJECTED, order.created_time,
+                message=f"withheld: {code}",
+            )  # fmt: skip
+            self.publish(Event(EventKind.ORDER_UPDATED, update, update.time))
+            return
+        self.recorder.sent(order)
+        await self.venue.submit(order)
