@@ -1,0 +1,84 @@
+"""``candlewick backtest``: a strategy over candles, in a plain loop."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from candlewick.backtesting import Account, Result, Run, prepare, run_backtest
+from candlewick.cli import options
+from candlewick.cli.summary import print_summary
+from candlewick.config import Config
+from candlewick.errors import ExitCode
+
+app = typer.Typer()
+
+_WORTH_A_BAR = 200_000
+
+
+@app.command()
+def backtest(
+    strategy: Annotated[
+        str | None, typer.Argument(help="Built-in name, or path/to/file.py:Class.")
+    ] = None,
+    config: options.ConfigFile = None,
+    param: options.Params = None,
+    data: options.Data = None,
+    symbol: options.Symbols = None,
+    interval: options.Interval = None,
+    candles: options.Candles = None,
+    seed: options.Seed = None,
+    cash: options.Cash = None,
+    fee_taker: options.FeeTaker = None,
+    fee_maker: options.FeeMaker = None,
+    slippage_bps: options.Slippage = None,
+    on_gap: options.OnGap = None,
+    on_problem: options.OnProblem = None,
+    json: options.Json = False,
+) -> int:
+    """Run a strategy over candles as fast as possible, with the engine that trades live."""
+    settings = options.combine(
+        config, params=param, strategy_name=strategy, data_files=data, data_symbols=symbol,
+        data_interval=interval, data_candles=candles, data_seed=seed, account_cash=cash,
+        account_fee_taker=fee_taker, account_fee_maker=fee_maker,
+        account_slippage_bps=slippage_bps, data_on_gap=on_gap, data_on_problem=on_problem,
+    )  # fmt: skip
+    market = options.market_from(settings)
+    run = prepare(
+        settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
+    )
+    errors = Console(stderr=True, highlight=False)
+    for line in options.problem_lines(market):
+        errors.print(f"[yellow]{line}[/]")
+    result = _with_progress(run, settings, errors)
+    if json:
+        typer.echo(msgspec.json.encode(result.as_json()).decode())
+    else:
+        print_summary(result, market.label, Console(highlight=False))
+    return ExitCode.STRATEGY_FAILED if result.failure else ExitCode.OK
+
+
+def account(settings: Config) -> Account:
+    """The simulated account of a configuration."""
+    chosen = settings.account
+    return Account(
+        cash=chosen.cash,
+        fee_taker=chosen.fee_taker,
+        fee_maker=chosen.fee_maker,
+        exchange=chosen.exchange,
+    )
+
+
+def _with_progress(run: Run, settings: Config, console: Console) -> Result:
+    total = sum(len(table) for table in run.market.tables)
+    if not console.is_terminal or total < _WORTH_A_BAR:
+        return run_backtest(run, risk=settings.risk)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("candles", total=total)
+        return run_backtest(
+            run, risk=settings.risk, progress=lambda done: progress.update(task, completed=done)
+        )

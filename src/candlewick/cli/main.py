@@ -1,0 +1,96 @@
+"""The command line: a table of commands, each loaded when it is used, and one place for errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from candlewick.__about__ import __version__
+from candlewick.errors import CandlewickError, ExitCode, JournalError, VenueError, nearest
+
+__all__ = ["main"]
+
+# name -> (module below candlewick.cli with a typer app, one line of help)
+COMMANDS = {
+    "run": ("run", "Run a strategy: candles in, journaled and filled orders out."),
+    "backtest": ("backtest", "Run a strategy over candles as fast as possible."),
+    "config": ("config", "Write or check a configuration file."),
+}
+
+_USAGE = """Usage: candlewick COMMAND [OPTIONS]
+
+Candlewick trades crypto perpetual futures: one engine from backtest to live.
+
+Commands:
+{commands}
+
+`candlewick COMMAND --help` tells more; `candlewick --version` prints the version."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with a documented exit code."""
+    sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code (see `ExitCode`)."""
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(usage())  # noqa: T201
+        return ExitCode.OK if arguments else ExitCode.BAD_INPUT
+    if name in ("-V", "--version"):
+        print(f"candlewick {__version__}")  # noqa: T201
+        return ExitCode.OK
+    if name not in COMMANDS:
+        hint = nearest(name, COMMANDS)
+        _complain(f"unknown command {name!r}{hint} (commands: {', '.join(COMMANDS)})")
+        return ExitCode.BAD_INPUT
+    return _guarded(name, arguments[1:])
+
+
+def usage() -> str:
+    """The help page."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return _USAGE.format(commands="\n".join(lines))
+
+
+def _guarded(name: str, arguments: Sequence[str]) -> int:
+    """Run a command and turn what it raises into words and an exit code."""
+    import typer
+
+    # typer does not export the root of its usage errors
+    usage_error: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    try:
+        app = import_module(f"candlewick.cli.{COMMANDS[name][0]}").app
+        command = typer.main.get_command(app)
+        result = command.main(
+            list(arguments), prog_name=f"candlewick {name}", standalone_mode=False
+        )
+    except usage_error as error:
+        error.show()
+        return ExitCode.BAD_INPUT
+    except (typer.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitCode.OK
+    except CandlewickError as error:
+        _complain(str(error))
+        return _code_of(error)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _complain(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+
+
+def _code_of(error: CandlewickError) -> ExitCode:
+    if isinstance(error, JournalError):
+        return ExitCode.JOURNAL_UNTRUSTED
+    if isinstance(error, VenueError):
+        return ExitCode.VENUE_REFUSED
+    return ExitCode.BAD_INPUT
