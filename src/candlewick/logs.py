@@ -21,6 +21,7 @@ from candlewick.errors import ConfigError
 __all__ = ["LogSystem", "hide", "redacted"]
 
 _CAPACITY = 10_000
+_PATIENCE_S = 10.0
 _FILE_BYTES = 10 * 1024 * 1024
 _FILES = 5
 _NAMED = re.compile(
@@ -64,6 +65,13 @@ class _BoundedHandler(logging.handlers.QueueHandler):
             self.dropped += 1
 
 
+class _PatientListener(logging.handlers.QueueListener):
+    """Waits for room for its last word: at the end nothing is in a hurry."""
+
+    def enqueue_sentinel(self) -> None:
+        self.queue.put(None, timeout=_PATIENCE_S)  # type: ignore[attr-defined]
+
+
 class LogSystem:
     """Sets up logging for a program; a context manager that flushes at its end.
 
@@ -84,7 +92,7 @@ class LogSystem:
         if file:
             handlers.append(self._file_handler(Path(file)))
         self._handlers = handlers
-        self._listener = logging.handlers.QueueListener(self._queue, *handlers)
+        self._listener = _PatientListener(self._queue, *handlers)
         self._root = logging.getLogger("candlewick")
         self._root.setLevel(level.upper())
 

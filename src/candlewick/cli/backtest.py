@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from candlewick.backtesting import Account, Result, Run, prepare, run_backtest
 from candlewick.cli import options
-from candlewick.cli.summary import print_summary
+from candlewick.cli.summary import console_for, print_summary
 from candlewick.config import Config
 from candlewick.errors import ExitCode
 
@@ -51,14 +51,14 @@ def backtest(
     run = prepare(
         settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
     )
-    errors = Console(stderr=True, highlight=False)
+    errors = console_for(stderr=True)
     for line in options.problem_lines(market):
         errors.print(f"[yellow]{line}[/]")
     result = _with_progress(run, settings, errors)
     if json:
         typer.echo(msgspec.json.encode(result.as_json()).decode())
     else:
-        print_summary(result, market.label, Console(highlight=False))
+        print_summary(result, market.label, console_for())
     return ExitCode.STRATEGY_FAILED if result.failure else ExitCode.OK
 
 

@@ -17,7 +17,7 @@ from candlewick.backtesting import Run, prepare
 from candlewick.cli import options
 from candlewick.cli.backtest import account
 from candlewick.cli.display import show
-from candlewick.cli.summary import print_summary
+from candlewick.cli.summary import console_for, print_summary
 from candlewick.config import Config
 from candlewick.errors import ConfigError, nearest
 from candlewick.live import Outcome, SystemSettings, TradingSystem
@@ -77,7 +77,7 @@ def run(
     parts = prepare(
         settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
     )
-    console = Console(stderr=json, highlight=False)
+    console = console_for(stderr=json)
     for line in options.problem_lines(market):
         console.print(f"[yellow]{line}[/]", soft_wrap=True)
     with LogSystem(settings.log.level, settings.log.file or None):

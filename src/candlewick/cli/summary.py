@@ -9,7 +9,17 @@ from rich.table import Table
 
 from candlewick.backtesting import Summary
 
-__all__ = ["print_summary", "utc"]
+__all__ = ["console_for", "print_summary", "utc"]
+
+_PIPE_WIDTH = 200
+
+
+def console_for(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal; in a pipe wide enough that no path is broken."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
 
 
 def utc(time: int) -> str:
@@ -21,7 +31,7 @@ def print_summary(summary: Summary, label: str, console: Console) -> None:
     """Print the figures of a run as a table of two columns."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in _rows(summary, label):
         table.add_row(name, value)
     console.print()

@@ -129,4 +129,21 @@ class EngineShell:
             self.publish(Event(EventKind.ORDER_UPDATED, update, update.time))
             return
         self.recorder.sent(order)
-        await self.venue.submit(order)
+        try:
+            await self.venue.submit(order)
+        except Exception as error:  # noqa: BLE001 - the outcome is unknown, not a rejection
+            self.recorder.error(error, traceback.format_exc(), f"sending {order.client_id}")
+            await self._resolve(order)
+            self._on_fatal(error)
+
+    async def _resolve(self, order: Order) -> None:
+        """Ask the exchange what became of an order whose sending failed."""
+        unknown = OrderUpdate(
+            order.client_id, order.symbol, OrderStatus.UNKNOWN, order.created_time
+        )
+        self.publish(Event(EventKind.ORDER_UPDATED, unknown, unknown.time))
+        update = await self.venue.query(order) or OrderUpdate(
+            order.client_id, order.symbol, OrderStatus.REJECTED, order.created_time,
+            message="the exchange does not know it",
+        )  # fmt: skip
+        self.publish(Event(EventKind.ORDER_UPDATED, update, update.time))

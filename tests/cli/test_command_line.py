@@ -1,0 +1,211 @@
+"""The command line, as a user runs it: real processes, real files, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from candlewick.cli.main import main; main()"]
+SHORT = ("--candles", "600", "--seed", "5")
+
+
+def candlewick(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=100
+    )
+
+
+def started(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+
+
+def records_of(directory: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(line)
+        for path in sorted(directory.glob("*.jsonl"))
+        for line in path.read_bytes().rstrip(b"\0").splitlines()
+    ]
+
+
+NEEDED = {
+    "candles", "signals", "orders", "fills", "trades", "fees", "net_profit", "final_equity",
+    "max_drawdown", "elapsed_s", "journal",
+}  # fmt: skip
+
+
+def test_run_ends_with_a_summary_of_real_trades(tmp_path: Path) -> None:
+    done = candlewick("run", *SHORT, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("synthetic market (seed 5)", "trades", "drawdown", str(tmp_path / "journal")):
+        assert word in done.stdout.replace("\n", "")
+    assert records_of(tmp_path / "journal")[-1]["type"] == "journal_closed"
+
+
+def test_run_and_backtest_print_the_same_figures_as_json(tmp_path: Path) -> None:
+    run = candlewick("run", *SHORT, "--json", "--journal", "here", cwd=tmp_path)
+    test = candlewick("backtest", "sma_cross", *SHORT, "--json", cwd=tmp_path)
+    ours, theirs = json.loads(run.stdout), json.loads(test.stdout)
+    assert ours.keys() == theirs.keys() >= NEEDED
+    assert ours["journal"] == str(tmp_path / "here")
+    assert theirs["journal"] is None
+    for name in ours.keys() - {"journal", "venue", "elapsed_s"}:
+        assert ours[name] == theirs[name], name
+    assert ours["trades"] > 10
+
+
+def test_options_change_fees_cash_and_parameters(tmp_path: Path) -> None:
+    free = candlewick(
+        "backtest", "sma_cross", *SHORT, "--fee-taker", "0", "--cash", "500", "--json",
+        "-p", "fast=5", cwd=tmp_path,
+    )  # fmt: skip
+    result = json.loads(free.stdout)
+    assert result["fees"] == 0.0
+    assert result["start_equity"] == 500.0
+    assert result["params"] == {"fast": 5, "slow": 30}
+    slipped = candlewick(
+        "backtest", "sma_cross", *SHORT, "--fee-taker", "0", "--cash", "500", "--json",
+        "-p", "fast=5", "--slippage-bps", "5", cwd=tmp_path,
+    )  # fmt: skip
+    assert json.loads(slipped.stdout)["final_equity"] < result["final_equity"]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_in_the_middle_leaves_a_flat_account(tmp_path: Path, name: str) -> None:
+    process = started("run", "--speed", "30000", "--candles", "9000", cwd=tmp_path)
+    assert process.stdout is not None
+    line = process.stdout.readline()  # the first status line: it trades by now
+    assert "running" in line
+    process.send_signal(getattr(signal, name))
+    output, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 0, errors
+    assert f"{name}: stopping, flatten positions" in output
+    records = records_of(tmp_path / "journal")
+    kinds = [record["type"] for record in records]
+    assert kinds[-2:] == ["engine_stopped", "journal_closed"]
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    reconciled = [record["data"] for record in records if record["type"] == "reconciled"]
+    assert reconciled == [{"verified": True, "problems": []}]
+    held = 0.0
+    for record in records:
+        if record["type"] == "fill":
+            fill = record["data"]
+            held += fill["quantity"] if fill["side"] == "buy" else -fill["quantity"]
+    assert abs(held) < 1e-9
+    assert 0 < kinds.count("candle_closed") < 9_000
+
+
+def test_two_runs_share_a_journal_but_not_at_the_same_time(tmp_path: Path) -> None:
+    first = started("run", "--speed", "30000", "--candles", "9000", cwd=tmp_path)
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = candlewick("run", *SHORT, cwd=tmp_path)
+    assert second.returncode == 4
+    assert str(first.pid) in second.stderr
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    third = candlewick("run", *SHORT, cwd=tmp_path)
+    assert third.returncode == 0
+    records = records_of(tmp_path / "journal")
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+
+
+def test_a_strategy_that_raises_gives_exit_code_3(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from candlewick import Strategy\n"
+        "class Mine(Strategy):\n"
+        "    def on_candle(self, candle):\n"
+        "        self.buy()\n"
+        "        if len(self.history) > 20:\n"
+        "            raise KeyError('missing')\n"
+    )
+    for arguments in (("run", "--strategy", "mine.py:Mine"), ("backtest", "mine.py:Mine")):
+        done = candlewick(*arguments, *SHORT, cwd=tmp_path)
+        assert done.returncode == 3, done.stderr
+        assert "KeyError('missing')" in done.stdout
+    kinds = [record["type"] for record in records_of(tmp_path / "journal")]
+    assert "strategy_failed" in kinds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--data", "nowhere.csv"), "nowhere.csv does not exist"),
+        (("run", "--data", "broken.csv"), "broken.csv:3: broken row"),
+        (("run", "--config", "typo.toml"), "did you mean 'max_leverage'?"),
+        (("run", "--config", "absent.toml"), "absent.toml cannot be read"),
+        (("run", "--config", "bad.toml"), "bad.toml is not valid TOML"),
+        (("run", "--strategy", "sma_crosss"), "did you mean 'sma_cross'?"),
+        (("run", "--param", "fst=3"), "did you mean 'fast'?"),
+        (("run", "--param", "fast=x"), "'x' is not of type int"),
+        (("run", "--param", "fast"), "must be written as name=value"),
+        (("run", "--venue", "simulatd"), "unknown venue"),
+        (("run", "--speed", "quick"), "must be a number or max"),
+        (("run", "--on-stop", "hope"), "run.on_stop"),
+        (("run", "--interval", "1x"), "data.interval '1x'"),
+        (("backtest", "--cash", "-5"), "cash -5.0 must be positive"),
+        (("backtst",), "did you mean 'backtest'?"),
+        (("backtest", "--bogus"), "--bogus"),
+    ],
+)
+def test_bad_input_is_answered_with_what_to_do_before_anything_starts(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "broken.csv").write_text(
+        "open_time,open,high,low,close,volume\n60000,1,2,1,2,5\n120000,1,2,oops,2,5\n"
+    )
+    (tmp_path / "typo.toml").write_text("[risk]\nmax_levrage = 2.0\n")
+    (tmp_path / "bad.toml").write_text("[risk\n")
+    done = candlewick(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "journal").exists()
+
+
+def test_config_init_writes_what_config_check_accepts(tmp_path: Path) -> None:
+    assert candlewick("config", "init", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "candlewick.toml").read_text()
+    assert candlewick("config", "check", cwd=tmp_path).returncode == 0
+    again = candlewick("config", "init", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    (tmp_path / "candlewick.toml").write_text(
+        text.replace("max_leverage = 3.0", "max_leverage = 300.0")
+    )
+    wrong = candlewick("config", "check", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "risk.max_leverage 300.0 must be from 0 to 125" in wrong.stderr
+
+
+def test_a_config_file_is_used_and_options_override_it(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        "[strategy]\nname = 'donchian_breakout'\nparams = {period = 20}\n"
+        "[data]\ncandles = 300\nseed = 9\n[account]\ncash = 2500.0\n"
+    )
+    done = candlewick("backtest", "-c", "c.toml", "--candles", "200", "--json", cwd=tmp_path)
+    result = json.loads(done.stdout)
+    assert result["strategy"] == "donchian_breakout"
+    assert result["params"]["period"] == 20
+    assert result["start_equity"] == 2500.0
+    assert result["candles"] == 200
+
+
+def test_help_and_version(tmp_path: Path) -> None:
+    overview = candlewick("--help", cwd=tmp_path)
+    assert overview.returncode == 0
+    for command in ("run", "backtest", "config"):
+        assert command in overview.stdout
+        assert candlewick(command, "--help", cwd=tmp_path).returncode == 0
+    assert candlewick("--version", cwd=tmp_path).stdout.startswith("candlewick ")
