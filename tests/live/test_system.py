@@ -38,7 +38,7 @@ def run_system(
 
     async def main() -> Outcome:
         journal = AuditLogger(directory, run_id="sim0")
-        system = TradingSystem(parts, journal, risk=risk, settings=settings)
+        system = TradingSystem.simulated(parts, journal, risk=risk, settings=settings)
         if before is not None:
             before(system)
         return await system.run()
@@ -165,7 +165,7 @@ def test_keep_leaves_the_position_with_its_stop(market: Market, tmp_path: Path) 
 
     assert outcome.exit_code is ExitCode.OK
     assert outcome.summary.trades == 0
-    exchange = systems[0].venue.exchange
+    exchange = systems[0].venue.exchange  # type: ignore[attr-defined]
     (held,) = exchange.positions()
     (stop,) = exchange.open_orders()
     assert stop.reduce_only
@@ -277,7 +277,7 @@ def test_another_process_can_read_the_intent_before_the_order_leaves(
 
 def test_a_stop_request_ends_a_paced_run_at_once(market: Market, tmp_path: Path) -> None:
     async def main() -> Outcome:
-        system = TradingSystem(
+        system = TradingSystem.simulated(
             prepare("sma_cross", market),
             AuditLogger(tmp_path),
             settings=SystemSettings(speed=0.001),  # the first candle is hours away

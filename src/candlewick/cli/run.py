@@ -111,7 +111,7 @@ async def _run(parts: Run, settings: Config, console: Console, *, quiet: bool) -
         durability=settings.journal.durability,
         segment_bytes=settings.journal.segment_mb * 1024 * 1024,
     )
-    system = TradingSystem(
+    system = TradingSystem.simulated(
         parts,
         journal,
         risk=settings.risk,

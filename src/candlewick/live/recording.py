@@ -22,7 +22,7 @@ from candlewick.engine import (
     TradingEngine,
 )
 from candlewick.exchange import ExchangeSettings
-from candlewick.models import Candle, Event, EventKind, Order, OrderStatus
+from candlewick.models import Event, EventKind, Order, OrderStatus
 from candlewick.risk import Denial, DenialCode
 
 __all__ = ["Recorder"]
@@ -198,9 +198,6 @@ class Recorder:
         """Record what the exchange said about the account."""
         self._log(EventType.RECONCILED, {"verified": verified, "problems": problems})
 
-    def stopped(self, candle: Candle | None, exit_code: int) -> None:
-        """Record the end of the run."""
-        self._log(
-            EventType.ENGINE_STOPPED,
-            {"time": candle.close_time if candle else 0, "exit_code": exit_code},
-        )
+    def stopped(self, time: int, exit_code: int) -> None:
+        """Record the end of the run; ``time`` is that of the last event, UTC ms."""
+        self._log(EventType.ENGINE_STOPPED, {"time": time, "exit_code": exit_code})

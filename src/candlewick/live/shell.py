@@ -5,12 +5,14 @@ It decides nothing. Every event and every decision is in the journal before it h
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Callable, Iterable
 
 from candlewick.bus import EventBus
 from candlewick.engine import Cancel, Decision, Submit, TradingEngine
 from candlewick.live.recording import Recorder
+from candlewick.live.sender import Command, Sender
 from candlewick.live.tally import Tally
 from candlewick.models import Event, EventKind, Order, OrderStatus, OrderUpdate, Signal
 from candlewick.risk import DenialCode
@@ -31,7 +33,8 @@ class EngineShell:
 
     One subscription takes all kinds, so that the engine sees them in the order in which they were
     published. ``on_fatal`` is called with an error that is not the strategy's: the system must
-    stop and clean up.
+    stop and clean up. A venue over a network gets its commands through a `Sender`; the simulated
+    one is called directly, which keeps the order of a backtest.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class EngineShell:
         recorder: Recorder,
         tally: Tally,
         on_fatal: Callable[[BaseException], None],
+        *,
+        over_network: bool = False,
     ) -> None:
         self.engine = engine
         self.venue = venue
@@ -50,6 +55,8 @@ class EngineShell:
         self.tally = tally
         self._on_fatal = on_fatal
         self._failure_recorded = False
+        self._progress = asyncio.Event()
+        self.sender = Sender(self._carry, on_fatal) if over_network else None
         handlers = {
             EventKind.CANDLE_CLOSED: self.on_candle_closed,
             EventKind.SIGNAL_GENERATED: self.on_signal_generated,
@@ -76,13 +83,22 @@ class EngineShell:
         except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
             self.recorder.error(error, traceback.format_exc(), f"engine handler, {event.kind}")
             self._on_fatal(error)
+        self._progress.set()
+
+    async def progress(self) -> None:
+        """Wait until the engine has taken another event."""
+        self._progress.clear()
+        await self._progress.wait()
 
     # -- the three handlers, and the timer -------------------------------------------------------
 
     async def on_candle_closed(self, event: Event) -> None:
         """A candle has closed: let the engine see it."""
-        if decisions := self.engine.on_candle(event.payload):
+        candle = event.payload
+        if decisions := self.engine.on_candle(candle):
             await self.act(decisions)
+        if candle.interval == self.engine.interval:
+            self.tally.candle(candle.close_time, self.engine.equity)
 
     async def on_signal_generated(self, event: Event) -> None:
         """A signal's turn has come: let the engine size it or deny it."""
@@ -103,10 +119,11 @@ class EngineShell:
         for decision in decisions:
             self.tally.decision(decision)
             self.recorder.decision(decision)
-            if isinstance(decision, Submit):
-                await self._submit(decision.order)
-            elif isinstance(decision, Cancel):
-                await self.venue.cancel(decision.order, decision.time)
+            if isinstance(decision, Submit | Cancel):
+                if self.sender is not None:
+                    self.sender.put(decision)
+                else:
+                    await self._carry(decision)
             elif isinstance(decision, Signal):
                 self.publish(Event(EventKind.SIGNAL_GENERATED, decision, decision.time))
         failure = self.engine.failure
@@ -114,6 +131,12 @@ class EngineShell:
             self._failure_recorded = True
             trace = "".join(traceback.format_exception(failure))
             self.recorder.strategy_failed(failure, trace)
+
+    async def _carry(self, command: Command) -> None:
+        if isinstance(command, Submit):
+            await self._submit(command.order)
+        else:
+            await self.venue.cancel(command.order, command.time)
 
     async def _submit(self, order: Order) -> None:
         """Send an order whose intent is in the journal; ask once more whether it may go."""

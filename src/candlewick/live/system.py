@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,15 +16,15 @@ from candlewick.bus import EventBus
 from candlewick.engine import EngineState, StopPolicy, TradingEngine
 from candlewick.errors import ExitCode
 from candlewick.exchange import SimulatedExchange
-from candlewick.live.feed import CandleFeed
+from candlewick.live.driver import Driver, SimulatedDriver
 from candlewick.live.recording import Recorder
 from candlewick.live.shell import EngineShell
 from candlewick.live.status import PositionStatus, Status
 from candlewick.live.tally import Tally
 from candlewick.live.verification import problems_with
-from candlewick.models import Candle, Event, EventKind, OrderPurpose, SignalAction
+from candlewick.models import Event, EventKind, OrderPurpose, SignalAction
 from candlewick.risk import RiskSettings
-from candlewick.venues import SimulatedVenue
+from candlewick.venues import SimulatedVenue, Venue
 
 __all__ = ["Outcome", "SystemSettings", "TradingSystem"]
 
@@ -50,52 +51,75 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class TradingSystem:
-    """One run on the simulated venue.
+    """One run: the engine on a bus, moved by a driver, journaled, up to a verified stop.
 
     Args:
         run: strategy, instruments, candles and account, from `prepare`.
         journal: an open journal; the system stops it at the end.
-        risk: the limits.
+        engine: the engine, not yet started.
+        venue: where its orders go.
+        driver: what moves it; made by a function that gets the event that asks for the stop.
         settings: pace, stop policy, deadlines.
+        over_network: the venue takes its time, so commands are sent beside the engine.
     """
 
     def __init__(
         self,
         run: Run,
         journal: AuditLogger,
+        engine: TradingEngine,
+        venue: Venue,
+        driver: Callable[[asyncio.Event], Driver],
+        settings: SystemSettings,
         *,
-        risk: RiskSettings | None = None,
-        settings: SystemSettings | None = None,
+        over_network: bool = False,
     ) -> None:
-        self.settings = settings or SystemSettings()
+        self.settings = settings
         self.run_parts = run
         self.journal = journal
+        self.engine = engine
+        self.venue = venue
         self.stopping = asyncio.Event()
         self.stop_reason = ""
         self.fatal: BaseException | None = None
+        self.bus = EventBus()
+        self.recorder = Recorder(journal)
+        self.tally = Tally(engine.balance)
+        self.shell = EngineShell(
+            engine, venue, self.bus, self.recorder, self.tally, self._on_fatal,
+            over_network=over_network,
+        )  # fmt: skip
+        self.driver = driver(self.stopping)
+
+    @classmethod
+    def simulated(
+        cls,
+        run: Run,
+        journal: AuditLogger,
+        *,
+        risk: RiskSettings | None = None,
+        settings: SystemSettings | None = None,
+    ) -> TradingSystem:
+        """A system on the simulated venue, in this process."""
+        settings = settings or SystemSettings()
         account = run.account
-        self.engine = TradingEngine(
+        engine = TradingEngine(
             run.strategy,
             run.instruments,
             balance=account.cash,
             interval=run.market.interval,
             risk=risk,
-            run_id=self.settings.run_id,
+            run_id=settings.run_id,
             history=HISTORY,
         )
         exchange = SimulatedExchange(
             run.instruments, account.cash, account.exchange, account.funding
         )
-        self.venue = SimulatedVenue(exchange, run.instruments)
-        self.bus = EventBus()
-        self.recorder = Recorder(journal)
-        self.tally = Tally(account.cash)
-        self.shell = EngineShell(
-            self.engine, self.venue, self.bus, self.recorder, self.tally, self._on_fatal
-        )
-        self.feed = CandleFeed(run.tables, self.settings.speed, self.stopping)
-        self._last: Candle | None = None
-        self._fed = 0
+        venue = SimulatedVenue(exchange, run.instruments)
+        return cls(
+            run, journal, engine, venue,
+            lambda stopping: SimulatedDriver(run, venue, settings.speed, stopping), settings,
+        )  # fmt: skip
 
     # -- asking it to stop -----------------------------------------------------------------------
 
@@ -124,48 +148,31 @@ class TradingSystem:
         """Run to the end of the data or until a stop is asked for; always cleans up."""
         started = time.perf_counter()
         self.bus.start()
-        market = self.run_parts.market
-        await self.venue.connect(self.shell.publish, market.symbols, market.interval)
-        self._record_start()
         try:
-            await self.shell.act(self.engine.start(self.feed.first_time))
+            start = await self.driver.prepare(self.shell)
+            self._record_start(start)
+            await self.shell.act(self.engine.start(start))
             await self.bus.drain()
-            await self._feed()
+            await self.driver.feed()
         except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
             self.recorder.error(error, traceback.format_exc(), "feed")
             self._on_fatal(error)
         problems = await self._shut_down()
         return self._outcome(problems, time.perf_counter() - started)
 
-    def _record_start(self) -> None:
+    def _record_start(self, start: int) -> None:
         run = self.run_parts
         self.recorder.started(
             self.engine,
             strategy=run.name,
             params=run.params,
-            balance=run.account.cash,
+            balance=self.engine.balance,
             history=HISTORY,
-            time=self.feed.first_time,
+            time=start,
             venue=self.venue.name,
             exchange=run.account.exchange,
             data=run.market.label,
         )
-
-    async def _feed(self) -> None:
-        base, bus, engine = self.engine.interval, self.bus, self.engine
-        async for candle in self.feed.candles():
-            is_base = candle.interval == base
-            if is_base:
-                while self.venue.advance(candle):
-                    await bus.drain()
-            self.shell.publish(Event(EventKind.CANDLE_CLOSED, candle, candle.close_time))
-            await bus.drain()
-            self._fed += 1
-            if is_base:
-                self._last = candle
-                self.tally.candle(candle.close_time, engine.equity)
-            if engine.failure is not None:
-                return
 
     # -- stopping --------------------------------------------------------------------------------
 
@@ -180,9 +187,7 @@ class TradingSystem:
             self.recorder.discarded(discarded)
         self.recorder.stop_requested(policy, reason)
         await self.shell.act(self.engine.begin_stop(policy, reason))
-        await self.bus.drain()
-        if policy is StopPolicy.FLATTEN:
-            await self._flatten()
+        await self.driver.settle(self.settings.drain_timeout_s)
         problems = problems_with(await self.venue.snapshot(), self.engine, policy)
         self.recorder.reconciled(not problems, problems)
         self.recorder.finishing()
@@ -190,18 +195,10 @@ class TradingSystem:
         left = await self.bus.stop(self.settings.drain_timeout_s)
         if left:
             self.recorder.not_handled(dict(left))
-        await self.venue.close()
-        self.recorder.stopped(self._last, self._exit_code(problems))
+        await self.driver.close()
+        self.recorder.stopped(self.engine.now, self._exit_code(problems))
         self.journal.stop()
         return problems
-
-    async def _flatten(self) -> None:
-        """Let the simulated market trade at its last prices until nothing is left to do."""
-        for symbol, state in self.engine.symbols.items():
-            while state.orders and state.price:
-                if not self.venue.tick(symbol, state.price, self.engine.now):
-                    break
-                await self.bus.drain()
 
     def _exit_code(self, problems: list[str]) -> ExitCode:
         if problems:
@@ -249,7 +246,7 @@ class TradingSystem:
             self.run_parts.name,
             str(EngineState(engine.state)),
             engine.now,
-            self._fed / self.feed.total,
+            self.driver.progress,
             engine.equity,
             engine.equity - tally.start_equity,
             tally.max_drawdown,

@@ -1,0 +1,70 @@
+"""`Sender`: carries commands to a venue that takes its time, without holding up the engine.
+
+Each symbol has two lanes, one for entries and one for all that reduces risk: an entry whose answer
+does not come must not delay the stop of what it has already filled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from candlewick.engine import Cancel, Submit
+
+__all__ = ["Command", "Sender"]
+
+Command = Submit | Cancel
+_QUEUE = 10_000
+
+
+class Sender:
+    """Runs ``carry`` for each command, in order within a lane; lanes do not wait for each other.
+
+    ``on_fatal`` takes what ``carry`` raises.
+    """
+
+    def __init__(
+        self,
+        carry: Callable[[Command], Awaitable[None]],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._carry = carry
+        self._on_fatal = on_fatal
+        self._lanes: dict[tuple[str, bool], asyncio.Queue[Command]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def put(self, command: Command) -> None:
+        """Queue a command; returns at once."""
+        order = command.order
+        is_entry = isinstance(command, Submit) and not order.reduce_only
+        key = (order.symbol, is_entry)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = asyncio.Queue(_QUEUE)
+            name = f"send:{order.symbol}:{'entries' if is_entry else 'exits'}"
+            self._tasks.append(asyncio.create_task(self._work(lane), name=name))
+        lane.put_nowait(command)
+
+    async def _work(self, lane: asyncio.Queue[Command]) -> None:
+        while True:
+            command = await lane.get()
+            try:
+                await self._carry(command)
+            except Exception as error:  # noqa: BLE001 - the system stops and cleans up
+                self._on_fatal(error)
+            finally:
+                lane.task_done()
+
+    async def drain(self) -> None:
+        """Wait until everything queued so far has been carried out."""
+        for lane in list(self._lanes.values()):
+            await lane.join()
+
+    async def stop(self) -> None:
+        """End the lanes; what is still queued is not sent."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks.clear()
+        self._lanes.clear()
