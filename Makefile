@@ -1,23 +1,43 @@
+# Everything here works on a fresh clone: what a target needs is installed into $(VENV) first.
+
+PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-STAMP := $(VENV)/.installed
+# Recipes of `make bench SELECT="bus journal"` and the like.
+SELECT ?=
 
-.PHONY: run test check bench docs soak clean
+.PHONY: run test check bench docs soak clean install
 
-$(STAMP): pyproject.toml
-	test -x $(PY) || python3 -m venv $(VENV)
+install: $(VENV)/.installed
+
+$(VENV)/.created:
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --upgrade "pip>=25.1"
+	touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.created
 	$(PY) -m pip install -q -e ".[all]" --group dev
 	touch $@
 
-run: $(STAMP)
+$(VENV)/.bench: $(VENV)/.installed
+	$(PY) -m pip install -q --group bench
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PY) -m pip install -q --group docs
+	touch $@
+
+run: $(VENV)/.installed
 	$(VENV)/bin/candlewick run
 
-test: $(STAMP)
+test: $(VENV)/.installed
 	$(PY) -m pytest
 
-check: $(STAMP)
+check: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.bench
+	$(PY) -m benchmarks $(SELECT)
