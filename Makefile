@@ -1,18 +1,20 @@
-# Everything here works on a fresh clone: what a target needs is installed into $(VENV) first.
+# Every target works on a fresh clone: what it needs is installed into $(VENV) first.
 
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-# Recipes of `make bench SELECT="bus journal"` and the like.
-SELECT ?=
+# make bench AREAS="bus audit" measures those only
+AREAS ?=
+# make test TESTS=tests/engine runs those only
+TESTS ?= tests
 
-.PHONY: run test check bench docs soak clean install
+.PHONY: install run test check bench docs soak clean
 
 install: $(VENV)/.installed
 
-$(VENV)/.created:
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q --upgrade "pip>=25.1"
+$(VENV)/.created: tools/create_venv.sh
+	PYTHON=$(PYTHON) tools/create_venv.sh $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
 	touch $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.created
@@ -31,13 +33,26 @@ run: $(VENV)/.installed
 	$(VENV)/bin/candlewick run
 
 test: $(VENV)/.installed
-	$(PY) -m pytest
+	$(PY) -m pytest $(TESTS)
+
+soak: $(VENV)/.installed
+	$(PY) -m pytest -m slow --timeout 14400 $(TESTS)
 
 check: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(PY) -m tools.realtime_check src
+	tools/check_rules.sh
 
 bench: $(VENV)/.bench
-	$(PY) -m benchmarks $(SELECT)
+	$(PY) -m benchmarks $(AREAS)
+
+docs: $(VENV)/.docs
+	$(PY) -m tools.generated_pages
+	$(VENV)/bin/mkdocs build --strict
+
+clean:
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

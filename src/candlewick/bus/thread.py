@@ -33,6 +33,7 @@ class HandlerThread:
         self._idle = idle
         self._asleep = False
         self._stopping = False
+        # realtime: allow RT103 - holds wake-ups, one a sleep or notice, no events
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._waiters: list[asyncio.Future[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -105,6 +105,7 @@ def _speed(text: str | None) -> float | str | None:
 async def _run(parts: Run, settings: Config, console: Console, *, quiet: bool) -> Outcome:
     speed = settings.data.speed
     run_id = f"sim{settings.data.seed}"
+    # realtime: allow RT101 - nothing else runs before the journal is open
     journal = AuditLogger(
         settings.journal.directory,
         run_id=run_id,
