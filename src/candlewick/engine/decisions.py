@@ -1,7 +1,7 @@
 """What the engine answers to an event: the closed set of its decisions.
 
-`Submit` and `Cancel` are commands for the venue; `Signal` goes back to the engine through the
-bus; the others tell the journal and the metrics what has changed.
+`Submit`, `Cancel` and `Query` are commands for the venue; `Signal` goes back to the engine
+through the bus; the others tell the journal and the metrics what has changed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "EngineState",
     "OrderChanged",
     "PositionChanged",
+    "Query",
     "StateChanged",
     "StopPolicy",
     "Submit",
@@ -54,6 +55,12 @@ class Cancel(msgspec.Struct, frozen=True, gc=False):
 
     order: Order
     time: int = 0
+
+
+class Query(msgspec.Struct, frozen=True, gc=False):
+    """Ask the exchange what became of this order."""
+
+    order: Order
 
 
 class OrderChanged(msgspec.Struct, frozen=True, gc=False):
@@ -97,4 +104,14 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     exit_reason: str = ""
 
 
-Decision = Signal | Submit | Cancel | Denial | OrderChanged | PositionChanged | StateChanged | Trade
+Decision = (
+    Signal
+    | Submit
+    | Cancel
+    | Query
+    | Denial
+    | OrderChanged
+    | PositionChanged
+    | StateChanged
+    | Trade
+)

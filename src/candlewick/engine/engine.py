@@ -20,9 +20,11 @@ from candlewick.engine.desk import Desk
 from candlewick.engine.entries import Entries
 from candlewick.engine.exits import Exits
 from candlewick.engine.lifecycle import apply_update
+from candlewick.engine.reconciliation import Reconciler
 from candlewick.engine.symbol import SymbolState
 from candlewick.errors import ValidationError
 from candlewick.models import (
+    AccountSnapshot,
     Candle,
     Event,
     EventKind,
@@ -89,6 +91,7 @@ class TradingEngine:
         self._desk = Desk(run_id, self._guardrails)
         self._exits = Exits(self._desk, self.risk)
         self._entries = Entries(self._desk, self._exits, self.symbols, self.risk)
+        self._reconciler = Reconciler(self._desk, self._exits, self.risk)
         self._held: list[SymbolState] = []
         self._signals_made = 0
         self._attach_histories(history, histories)
@@ -171,6 +174,8 @@ class TradingEngine:
                 return self.on_fill(event.payload)
             case EventKind.FUNDING_PAID:
                 return self.on_funding(event.payload)
+            case EventKind.ACCOUNT_UPDATED:
+                return self.on_snapshot(event.payload)
             case EventKind.TIMER_FIRED:
                 return self.on_timer(event.time)
             case _:
@@ -319,6 +324,43 @@ class TradingEngine:
         self.balance += funding.amount
         self.equity += funding.amount
         return _NOTHING
+
+    def on_snapshot(self, snapshot: AccountSnapshot) -> Sequence[Decision]:
+        """Bring the books in line with the exchange: book fills, adopt positions, claim orders."""
+        self._desk.now = max(self._desk.now, snapshot.time)
+        decisions: list[Decision] = []
+        for fill in sorted(snapshot.fills, key=lambda fill: (fill.time, fill.trade_id)):
+            if fill.symbol in self.symbols:
+                decisions += self.on_fill(fill)
+        for state in self.symbols.values():
+            before = state.position
+            if self._reconciler.adopt_position(state, snapshot):
+                self._set_position(state, before)
+            self._reconciler.reconcile_orders(state, snapshot)
+        if all(s.position.updated_time <= snapshot.time for s in self.symbols.values()):
+            self.balance = snapshot.balance
+        self.equity = self.balance + sum(state.unrealized for state in self._held)
+        return decisions + self._take()
+
+    def doubt(self, reason: str, symbol: str = "") -> None:
+        """Block entries until the next snapshot: the account is not known for sure."""
+        for name, state in self.symbols.items():
+            if not symbol or name == symbol:
+                state.unknown = reason
+
+    def warm_up(self, candle: Candle) -> None:
+        """Show the strategy a candle from before the start; what it asks for is not acted on."""
+        state = self._state_of(candle.symbol)
+        self._desk.now = max(self._desk.now, candle.close_time)
+        if state.kept is not None:
+            state.kept[candle.interval].append(candle)
+        if candle.interval == self.interval:
+            state.price = candle.close
+        strategy = self.strategy
+        strategy._symbol, strategy._now = candle.symbol, candle.close_time
+        strategy.position = state.position
+        self._guarded("on_candle", strategy.on_candle, candle)
+        strategy._signals = []
 
     def on_timer(self, now: int) -> Sequence[Decision]:
         """Do what is due at ``now``: close what has been unprotected for too long."""

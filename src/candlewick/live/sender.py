@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from candlewick.engine import Cancel, Submit
+from candlewick.engine import Cancel, Query, Submit
 
 __all__ = ["Command", "Sender"]
 
-Command = Submit | Cancel
+Command = Submit | Cancel | Query
 _QUEUE = 10_000
 
 

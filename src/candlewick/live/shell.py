@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from candlewick.bus import EventBus
-from candlewick.engine import Cancel, Decision, Submit, TradingEngine
+from candlewick.engine import Cancel, Decision, Query, Submit, TradingEngine
 from candlewick.live.recording import Recorder
 from candlewick.live.sender import Command, Sender
 from candlewick.live.tally import Tally
@@ -61,6 +61,7 @@ class EngineShell:
             EventKind.CANDLE_CLOSED: self.on_candle_closed,
             EventKind.SIGNAL_GENERATED: self.on_signal_generated,
             **dict.fromkeys(_ORDER_KINDS, self.on_order_updated),
+            EventKind.ACCOUNT_UPDATED: self.on_order_updated,
             EventKind.TIMER_FIRED: self.on_timer_fired,
         }
         self._handlers = handlers
@@ -119,7 +120,7 @@ class EngineShell:
         for decision in decisions:
             self.tally.decision(decision)
             self.recorder.decision(decision)
-            if isinstance(decision, Submit | Cancel):
+            if isinstance(decision, Submit | Cancel | Query):
                 if self.sender is not None:
                     self.sender.put(decision)
                 else:
@@ -135,8 +136,10 @@ class EngineShell:
     async def _carry(self, command: Command) -> None:
         if isinstance(command, Submit):
             await self._submit(command.order)
-        else:
+        elif isinstance(command, Cancel):
             await self.venue.cancel(command.order, command.time)
+        else:
+            await self._ask(command.order)
 
     async def _submit(self, order: Order) -> None:
         """Send an order whose intent is in the journal; ask once more whether it may go."""
@@ -160,11 +163,15 @@ class EngineShell:
             self._on_fatal(error)
 
     async def _resolve(self, order: Order) -> None:
-        """Ask the exchange what became of an order whose sending failed."""
+        """Find out what became of an order whose sending failed."""
         unknown = OrderUpdate(
             order.client_id, order.symbol, OrderStatus.UNKNOWN, order.created_time
         )
         self.publish(Event(EventKind.ORDER_UPDATED, unknown, unknown.time))
+        await self._ask(order)
+
+    async def _ask(self, order: Order) -> None:
+        """Ask the exchange about an order; one that it does not know has never arrived."""
         update = await self.venue.query(order) or OrderUpdate(
             order.client_id, order.symbol, OrderStatus.REJECTED, order.created_time,
             message="the exchange does not know it",

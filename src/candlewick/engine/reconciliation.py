@@ -1,0 +1,135 @@
+"""Reconciliation: bring the books in line with what the exchange reports. The exchange is right.
+
+Pure: one `AccountSnapshot` in, changed books and decisions out. Twice in a row without a change at
+the exchange, the second time decides nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from candlewick.engine.client_ids import parse_client_id
+from candlewick.engine.decisions import OrderChanged, Query
+from candlewick.engine.desk import Desk
+from candlewick.engine.exits import Exits
+from candlewick.engine.symbol import SymbolState
+from candlewick.models import (
+    AccountSnapshot,
+    Order,
+    OrderPurpose,
+    OrderStatus,
+    Position,
+    Side,
+)
+from candlewick.risk import RiskSettings
+
+__all__ = ["Reconciler"]
+
+_GRACE_MS = 2_000  # an order younger than that may not be listed yet
+
+
+class Reconciler:
+    """Compares one symbol's books with a snapshot and corrects them."""
+
+    __slots__ = ("desk", "exits", "settings")
+
+    def __init__(self, desk: Desk, exits: Exits, settings: RiskSettings) -> None:
+        self.desk = desk
+        self.exits = exits
+        self.settings = settings
+
+    def adopt_position(self, state: SymbolState, snapshot: AccountSnapshot) -> bool:
+        """Take over the reported position into the ledger; True when it differs from ours.
+
+        Fills that the snapshot brings have been booked before. An answer that is older than the
+        newest fill says nothing about the position.
+        """
+        symbol = state.instrument.symbol
+        reported = next((p for p in snapshot.positions if p.symbol == symbol), Position(symbol))
+        if reported.quantity == state.position.quantity:
+            return False
+        if snapshot.time < state.position.updated_time:
+            return False
+        state.ledger.adopt(reported)
+        return True
+
+    def reconcile_orders(self, state: SymbolState, snapshot: AccountSnapshot) -> None:
+        """Claim what is ours, ask for what is missing, and protect what is held."""
+        listed = {
+            order.client_id: order
+            for order in snapshot.orders
+            if order.symbol == state.instrument.symbol
+        }
+        for order in listed.values():
+            self._claim(state, order)
+        for order in list(state.orders.values()):
+            if order.client_id not in listed:
+                self._ask_for(state, order, snapshot.time)
+        state.unknown = ""
+        self._ensure_plan(state)
+        self.exits.protect(state)
+
+    # -- orders ----------------------------------------------------------------------------------
+
+    def _claim(self, state: SymbolState, order: Order) -> None:
+        """Take an order that rests at the exchange into the books, if it is ours."""
+        name = parse_client_id(order.client_id)
+        if name is None:
+            return  # somebody else's: left alone
+        known = state.orders.get(order.client_id)
+        if known is not None:
+            self._confirm(state, known, order)
+            return
+        purpose = name[2]
+        claimed = msgspec.structs.replace(order, purpose=purpose)
+        state.orders[order.client_id] = claimed
+        self.desk.out.append(OrderChanged(claimed, message="claimed"))
+        if purpose is OrderPurpose.ENTRY or not self._fits(state, claimed):
+            self.desk.cancel(state, order.client_id)
+        elif purpose is OrderPurpose.STOP and state.stop_id not in state.orders:
+            state.stop_id = order.client_id
+            state.plan = msgspec.structs.replace(
+                state.plan, stop=order.trigger_price, trail=order.callback_rate
+            )
+        elif purpose is OrderPurpose.TARGET and state.target_id not in state.orders:
+            state.target_id = order.client_id
+            state.plan = msgspec.structs.replace(state.plan, target=order.trigger_price)
+        elif purpose is not OrderPurpose.CLOSE:
+            self.desk.cancel(state, order.client_id)
+
+    def _confirm(self, state: SymbolState, known: Order, listed: Order) -> None:
+        """An order without an answer is listed: it exists."""
+        if known.status.is_working:
+            return
+        filled = max(known.filled, listed.filled)
+        status = OrderStatus.PARTIALLY_FILLED if filled > 0.0 else OrderStatus.ACKNOWLEDGED
+        changed = msgspec.structs.replace(
+            known, status=status, filled=filled, venue_id=listed.venue_id or known.venue_id
+        )
+        state.orders[known.client_id] = changed
+        self.desk.out.append(OrderChanged(changed, message="listed"))
+
+    def _ask_for(self, state: SymbolState, order: Order, time: int) -> None:
+        """An order that should rest is not listed: ask what became of it."""
+        newest = max(order.created_time, order.updated_time)
+        if time - newest >= _GRACE_MS or order.status is OrderStatus.UNKNOWN:
+            self.desk.out.append(Query(order))
+
+    def _fits(self, state: SymbolState, order: Order) -> bool:
+        """True when an order reduces the position that is held."""
+        return order.side.sign * state.position.quantity < 0.0
+
+    # -- protection ------------------------------------------------------------------------------
+
+    def _ensure_plan(self, state: SymbolState) -> None:
+        """A position without a plan (adopted, or from a former run) gets the default stop."""
+        held = state.position
+        plan = state.plan
+        if held.is_flat or plan.stop or plan.trail or not self.settings.default_stop:
+            return
+        price = state.price or held.entry_price
+        sign = 1.0 if held.is_long else -1.0
+        side = Side.SELL if held.is_long else Side.BUY
+        stop = state.instrument.round_stop(price * (1.0 - sign * self.settings.default_stop), side)
+        state.plan = msgspec.structs.replace(plan, stop=stop)
+        state.unprotected_since = state.unprotected_since or self.desk.now
