@@ -7,6 +7,8 @@ PY := $(VENV)/bin/python
 AREAS ?=
 # make test TESTS=tests/engine runs those only
 TESTS ?= tests
+# processes that share the tests; more than 2 gain little, as the longest tests wait for others
+WORKERS ?= 2
 
 .PHONY: install run test check bench docs soak clean
 
@@ -33,7 +35,7 @@ run: $(VENV)/.installed
 	$(VENV)/bin/candlewick run
 
 test: $(VENV)/.installed
-	$(PY) -m pytest $(TESTS)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 soak: $(VENV)/.installed
 	$(PY) -m pytest -m slow --timeout 14400 $(TESTS)
