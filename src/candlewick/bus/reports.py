@@ -53,8 +53,8 @@ class HandlerInfo(msgspec.Struct, frozen=True):
     """One line of the inventory.
 
     ``latency_ns`` counts handled events by the bit length of their duration in nanoseconds:
-    entry 10 holds those from 512 to 1,023 ns. ``oldest_ms`` is the age of the oldest event that
-    waits, to the precision of a burst of 64 events.
+    entry 10 holds those from 512 to 1,023 ns; ``busy_ns`` is the sum of all. ``oldest_ms`` is the
+    age of the oldest event that waits, to the precision of a burst of 64 events.
     """
 
     name: str
@@ -71,4 +71,5 @@ class HandlerInfo(msgspec.Struct, frozen=True):
     conflated: int
     oldest_ms: float
     slowest_ns: int
+    busy_ns: int
     latency_ns: tuple[int, ...]

@@ -62,6 +62,7 @@ class Subscription:
         self.dropped = 0
         self.conflated = 0
         self.slowest_ns = 0
+        self.busy_ns = 0
         self.latency = [0] * _BUCKETS
         self._budget_ns = int(budget_ms * 1e6)
         self._over_budget = 0
@@ -241,8 +242,10 @@ class Subscription:
                     self.slowest_ns = elapsed
                 started = now
                 if now - turn > _TURN_NS:
+                    self.busy_ns += now - turn
                     await asyncio.sleep(0)
                     started = turn = clock()
+            self.busy_ns += started - turn
 
     async def _work_inline(self) -> None:
         clock = perf_counter_ns
@@ -269,6 +272,7 @@ class Subscription:
             self._handler_failed(event, error)
         elapsed = perf_counter_ns() - started
         self.handled += 1
+        self.busy_ns += elapsed
         self.latency[elapsed.bit_length()] += 1
         if elapsed > self.slowest_ns:
             self.slowest_ns = elapsed
@@ -351,6 +355,7 @@ class Subscription:
             self.conflated,
             self._oldest_ms(),
             self.slowest_ns,
+            self.busy_ns,
             tuple(self.latency),
         )
 
