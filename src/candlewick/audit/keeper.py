@@ -37,6 +37,8 @@ class Keeper:
         self.syncs = 0
         self.sync_ns_last = 0
         self.sync_ns_max = 0
+        self.sync_ns_total = 0
+        self.sync_latency = [0] * 64  # counts by the bit length of the nanoseconds
         self.sync_error: OSError | None = None
         self._make = make
         self._interval_s = sync_interval_s
@@ -137,8 +139,11 @@ class Keeper:
             self.sync_error = error
             self._on_room(error)
         self.syncs += 1
-        self.sync_ns_last = time.perf_counter_ns() - start
-        self.sync_ns_max = max(self.sync_ns_max, self.sync_ns_last)
+        taken = time.perf_counter_ns() - start
+        self.sync_ns_last = taken
+        self.sync_ns_max = max(self.sync_ns_max, taken)
+        self.sync_ns_total += taken
+        self.sync_latency[taken.bit_length()] += 1
 
     def _seal_used(self) -> None:
         while self._used:
