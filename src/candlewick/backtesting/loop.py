@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from candlewick.models import (
     Candle,
     CandleTable,
     Fill,
+    Funding,
     History,
     OrderStatus,
     OrderUpdate,
@@ -58,6 +60,19 @@ class Loop:
         self.rejections = 0
         self.denials: Counter[str] = Counter()
         self._queue: deque[Report | Signal] = deque()
+        self._take: dict[type, Callable[[Any], Sequence[Decision]]] = {
+            OrderUpdate: self._take_update,
+            Fill: self._take_fill,
+            Signal: self._take_signal,
+            Funding: engine.on_funding,
+        }
+        self._do: dict[type, Callable[[Any], None]] = {
+            Submit: self._submit,
+            Cancel: self._cancel,
+            Signal: self._queue.append,
+            Trade: self.trades.append,
+            Denial: self._deny,
+        }
 
     def run(
         self,
@@ -80,27 +95,29 @@ class Loop:
     def _run_one(
         self, table: CandleTable, history: History, progress: Callable[[int], None] | None
     ) -> None:
+        """The quiet path, inlined: a candle inside the band moves nothing but the last price."""
         engine, curve = self.engine, self.curve.append
-        advance, on_candle, show = self.exchange.advance, engine.on_candle, history.advance
-        symbol, interval = table.symbol, table.interval
+        on_candle, book = engine.on_candle, self.exchange.book(table.symbol)
         seen = 0
         for start in range(0, len(table), _BLOCK):
-            for open_time, open_, high, low, close, volume, close_time in table[
-                start : start + _BLOCK
-            ].rows():
-                candle = Candle(
-                    symbol, interval, open_time, open_, high, low, close, volume, close_time, True
-                )
-                if reports := advance(candle):
-                    self._settle(candle, reports)
+            for candle in table[start : start + _BLOCK]:
+                if (
+                    candle.low > book.lower
+                    and candle.high < book.upper
+                    and candle.open_time < book.next_funding
+                ):
+                    book.last = candle.close
+                else:
+                    self._play(candle)
                 seen += 1
-                show(seen)
+                history.end = seen
                 if decisions := on_candle(candle):
                     self._act(decisions)
                     self._drain()
+                    if engine.failure is not None:
+                        curve(engine.equity)
+                        break
                 curve(engine.equity)
-                if engine.failure is not None:
-                    break
             if progress is not None:
                 progress(seen)
             if engine.failure is not None:
@@ -116,20 +133,13 @@ class Loop:
     ) -> None:
         engine = self.engine
         base = engine.interval
-        rows = [table.rows() for table in tables]
-        seen = [0] * len(tables)
+        sources = [iter(table) for table in tables]
         for count, number in enumerate(merge_order(tables).tolist(), 1):
-            table = tables[number]
-            open_time, open_, high, low, close, volume, close_time = next(rows[number])
-            candle = Candle(
-                table.symbol, table.interval, open_time, open_, high, low, close, volume,
-                close_time, True,
-            )  # fmt: skip
+            candle = next(sources[number])
             is_base = candle.interval == base
-            if is_base and (reports := self.exchange.advance(candle)):
-                self._settle(candle, reports)
-            seen[number] += 1
-            histories[number].advance(seen[number])
+            if is_base:
+                self._play(candle)
+            histories[number].end += 1
             if decisions := engine.on_candle(candle):
                 self._act(decisions)
                 self._drain()
@@ -158,45 +168,49 @@ class Loop:
         if self.curve:
             self.curve[-1] = self.engine.equity
 
-    def _settle(self, candle: Candle, reports: Sequence[Report]) -> None:
-        """Hand over what happened, let the engine react, and go on through the candle."""
-        while reports:
+    def _play(self, candle: Candle) -> None:
+        """Move the market through a candle, letting the engine react wherever something happens."""
+        advance = self.exchange.advance
+        while reports := advance(candle):
             self._queue.extend(reports)
             self._drain()
-            reports = self.exchange.advance(candle)
 
     def _drain(self) -> None:
-        queue, engine = self._queue, self.engine
+        queue, take = self._queue, self._take
         while queue:
             item = queue.popleft()
-            if isinstance(item, OrderUpdate):
-                self.rejections += item.status is OrderStatus.REJECTED
-                self._act(engine.on_order_update(item))
-            elif isinstance(item, Fill):
-                self.fills.append(item)
-                self._act(engine.on_fill(item))
-            elif isinstance(item, Signal):
-                self.signals += 1
-                self._act(engine.on_signal(item))
-            else:
-                self._act(engine.on_funding(item))
+            self._act(take[type(item)](item))
+
+    def _take_update(self, update: OrderUpdate) -> Sequence[Decision]:
+        self.rejections += update.status is OrderStatus.REJECTED
+        return self.engine.on_order_update(update)
+
+    def _take_fill(self, fill: Fill) -> Sequence[Decision]:
+        self.fills.append(fill)
+        return self.engine.on_fill(fill)
+
+    def _take_signal(self, signal: Signal) -> Sequence[Decision]:
+        self.signals += 1
+        return self.engine.on_signal(signal)
 
     def _act(self, decisions: Iterable[Decision]) -> None:
-        queue, exchange = self._queue, self.exchange
+        act = self._do
         for decision in decisions:
-            if isinstance(decision, Submit):
-                self.orders += 1
-                order = decision.order
-                queue.extend(exchange.submit(order, order.created_time))
-            elif isinstance(decision, Cancel):
-                order = decision.order
-                queue.extend(exchange.cancel(order.client_id, order.symbol, decision.time))
-            elif isinstance(decision, Signal):
-                queue.append(decision)
-            elif isinstance(decision, Trade):
-                self.trades.append(decision)
-            elif isinstance(decision, Denial):
-                self.denials[decision.code] += 1
+            do = act.get(type(decision))
+            if do is not None:
+                do(decision)
+
+    def _submit(self, decision: Submit) -> None:
+        self.orders += 1
+        order = decision.order
+        self._queue.extend(self.exchange.submit(order, order.created_time))
+
+    def _cancel(self, decision: Cancel) -> None:
+        order = decision.order
+        self._queue.extend(self.exchange.cancel(order.client_id, order.symbol, decision.time))
+
+    def _deny(self, decision: Denial) -> None:
+        self.denials[decision.code] += 1
 
 
 def merge_order(tables: Sequence[CandleTable]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

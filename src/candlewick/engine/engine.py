@@ -45,6 +45,7 @@ __all__ = ["TradingEngine"]
 
 _NOTHING: tuple[Decision, ...] = ()
 _UNKNOWN_ON_CANCEL = -2011
+_RUNNING = EngineState.RUNNING
 
 
 class TradingEngine:
@@ -93,7 +94,7 @@ class TradingEngine:
         self._entries = Entries(self._desk, self._exits, self.symbols, self.risk)
         self._reconciler = Reconciler(self._desk, self._exits, self.risk)
         self._held: list[SymbolState] = []
-        self._signals_made = 0
+        self._shown: SymbolState | None = None
         self._attach_histories(history, histories)
         strategy.attach(self, tuple(instruments), interval)
 
@@ -189,32 +190,33 @@ class TradingEngine:
         return self._take()
 
     def on_candle(self, candle: Candle) -> Sequence[Decision]:
-        """Mark the account to the close, and let the strategy see the candle."""
+        """Mark the account to the close, and let the strategy see the candle.
+
+        This is the path of every candle: it looks up as little as it can.
+        """
         state = self.symbols[candle.symbol]
         now = self._desk.now = candle.close_time
-        interval = candle.interval
         if state.kept is not None:
-            state.kept[interval].append(candle)
-        if interval == self.interval:
+            state.kept[candle.interval].append(candle)
+        if candle.interval == self.interval:
             price = state.price = candle.close
-            equity = self.balance
             if self._held:
                 held = state.position
-                if held.quantity:
-                    state.unrealized = held.quantity * (price - held.entry_price)
+                state.unrealized = held.quantity * (price - held.entry_price)
+                equity = self.balance
                 for other in self._held:
                     equity += other.unrealized
-            self.equity = equity
-            if now >= self._guardrails.day_end:
+                self.equity = equity
+            guardrails = self._guardrails
+            if now >= guardrails.day_end:
                 self._new_day(now)
-            elif equity < self._guardrails.halt_below:
+            elif self.equity < guardrails.halt_below:
                 self._halt_for_the_day()
-        if self.state is not EngineState.RUNNING:
+        if self.state is not _RUNNING:
             return self._take()
+        if state is not self._shown:
+            self._show(state)
         strategy = self.strategy
-        strategy.position = state.position
-        strategy._symbol = candle.symbol
-        strategy._now = now
         try:
             strategy.on_candle(candle)
         except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
@@ -222,6 +224,12 @@ class TradingEngine:
         if strategy._signals or self._desk.out:
             return self._take()
         return _NOTHING
+
+    def _show(self, state: SymbolState) -> None:
+        """Make a symbol the one that the strategy's callbacks are about."""
+        self._shown = state
+        self.strategy._symbol = state.instrument.symbol
+        self.strategy.position = state.position
 
     def on_signal(self, signal: Signal) -> Sequence[Decision]:
         """Size a signal into orders, or deny it."""
@@ -291,12 +299,9 @@ class TradingEngine:
         if trade is not None:
             self._desk.out.append(trade)
         self._exits.protect(state, fill.client_id)
-        strategy = self.strategy
-        strategy.position = state.position
-        strategy._symbol = fill.symbol
-        strategy._now = self._desk.now
-        if self.state is EngineState.RUNNING:
-            self._guarded("on_fill", strategy.on_fill, fill)
+        if self.state is _RUNNING:
+            self._show(state)
+            self._guarded("on_fill", self.strategy.on_fill, fill)
         return self._take()
 
     def _needs_stop(self, state: SymbolState) -> int:
@@ -305,6 +310,8 @@ class TradingEngine:
 
     def _set_position(self, state: SymbolState, before: Position) -> None:
         after = state.position = state.ledger.position
+        if state is self._shown:
+            self.strategy.position = after
         if before.quantity == 0.0:
             self._held.append(state)
         if after.quantity == 0.0:
@@ -356,11 +363,9 @@ class TradingEngine:
             state.kept[candle.interval].append(candle)
         if candle.interval == self.interval:
             state.price = candle.close
-        strategy = self.strategy
-        strategy._symbol, strategy._now = candle.symbol, candle.close_time
-        strategy.position = state.position
-        self._guarded("on_candle", strategy.on_candle, candle)
-        strategy._signals = []
+        self._show(state)
+        self._guarded("on_candle", self.strategy.on_candle, candle)
+        self.strategy._signals = []
 
     def on_timer(self, now: int) -> Sequence[Decision]:
         """Do what is due at ``now``: close what has been unprotected for too long."""
@@ -425,7 +430,6 @@ class TradingEngine:
     def _take(self) -> list[Decision]:
         signals = self.strategy._signals
         if signals:
-            self._signals_made += len(signals)
             self._desk.out.extend(signals)
             self.strategy._signals = []
         return self._desk.take()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Generator
 from math import fsum, nan
 
 from candlewick.errors import ConfigError
@@ -24,37 +25,42 @@ def check_period(name: str, period: int, least: int = 1) -> int:
 class SMA:
     """Simple moving average: the mean of the last ``period`` values.
 
-    The running sum takes one addition and one subtraction an update; every 4,096 updates it is
-    summed afresh with `math.fsum`, so that rounding does not pile up.
+    The running sum takes one addition and one subtraction an update; at least every 4,096 updates
+    it is summed afresh with `math.fsum`, so that rounding does not pile up.
+
+    ``update(value)`` takes the next value and returns the average, nan until ready. It is the
+    ``send`` of a generator, whose locals make it twice as fast as a method.
     """
 
-    __slots__ = ("_left", "_sum", "_window", "period", "value")
+    __slots__ = ("period", "update", "value")
 
     def __init__(self, period: int) -> None:
         self.period = check_period("SMA", period)
         self.value = nan
-        self._window: deque[float] = deque([0.0] * period, maxlen=period)
-        self._sum = 0.0
-        self._left = -period  # below 0: values still missing; then updates since the last sum
+        steps = self._steps()
+        next(steps)
+        self.update: Callable[[float], float] = steps.send
 
     @property
     def ready(self) -> bool:
         """True once ``period`` values have come."""
-        return self._left >= 0
+        return self.value == self.value
 
-    def update(self, value: float) -> float:
-        """Take the next value; return the average, nan until ready."""
-        window = self._window
-        self._sum = total = self._sum + value - window[0]
-        window.append(value)
-        self._left = left = self._left + 1
-        if left >= _RESUM:
-            self._sum = total = fsum(window)
-            self._left = 0
-        elif left < 0:
-            return nan
-        self.value = average = total / self.period
-        return average
+    def _steps(self) -> Generator[float, float, None]:
+        period = self.period
+        window: list[float] = []
+        while len(window) < period - 1:
+            window.append((yield nan))
+        window.append((yield nan))
+        laps = max(1, _RESUM // period)
+        while True:
+            total = fsum(window)
+            for _ in range(laps):
+                for place in range(period):
+                    self.value = average = total / period
+                    value = yield average
+                    total += value - window[place]
+                    window[place] = value
 
 
 class EMA:

@@ -6,6 +6,7 @@ A kept candle is five float64 and two int64, 56 bytes; an object with its floats
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = ["CandleTable", "History"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_BLOCK = 16_384
 PRICE_COLUMNS = ("open", "high", "low", "close", "volume")
 
 
@@ -84,12 +86,20 @@ class CandleTable:
         )
 
     def __iter__(self) -> Iterator[Candle]:
-        """Yield closed candles, oldest first."""
-        symbol, interval = self.symbol, self.interval
-        for open_time, open_, high, low, close, volume, close_time in self.rows():
-            yield Candle(
-                symbol, interval, open_time, open_, high, low, close, volume, close_time, True
-            )
+        """Yield closed candles, oldest first; they are made in blocks."""
+        return chain.from_iterable(map(self._block, range(0, len(self), _BLOCK)))
+
+    def _block(self, start: int) -> Iterator[Candle]:
+        part = slice(start, start + _BLOCK)
+        return map(
+            Candle,
+            repeat(self.symbol),
+            repeat(self.interval),
+            self.open_time[part].tolist(),
+            *(getattr(self, name)[part].tolist() for name in PRICE_COLUMNS),
+            self.close_time[part].tolist(),
+            repeat(True),
+        )
 
     def candle(self, index: int) -> Candle:
         """Return one candle; ``index`` as in a list."""
@@ -106,28 +116,17 @@ class CandleTable:
             True,
         )
 
-    def rows(self) -> Iterator[tuple[int, float, float, float, float, float, int]]:
-        """Yield (open_time, open, high, low, close, volume, close_time), converted in blocks."""
-        block = 65_536
-        for start in range(0, len(self), block):
-            part = slice(start, start + block)
-            yield from zip(
-                self.open_time[part].tolist(),
-                *(getattr(self, name)[part].tolist() for name in PRICE_COLUMNS),
-                self.close_time[part].tolist(),
-                strict=True,
-            )
-
 
 class History:
     """The last closed candles of one symbol and interval, newest last; bounded.
 
     Two ways to fill it, one way to read it: the live engine appends each closed candle, a
     backtest moves a cursor over a `CandleTable` it already has (`over`, `advance`). Either way
-    the reader sees at most ``capacity`` candles and nothing that has not closed.
+    the reader sees at most ``capacity`` candles and nothing that has not closed. ``end`` is the
+    number of rows shown so far.
     """
 
-    __slots__ = ("_columns", "_end", "_size", "capacity", "interval", "symbol")
+    __slots__ = ("_columns", "_size", "capacity", "end", "interval", "symbol")
 
     def __init__(self, symbol: str, interval: str, capacity: int = 1_000) -> None:
         self.symbol = symbol
@@ -136,7 +135,7 @@ class History:
         # A little room behind: the newest `capacity` rows are always one contiguous slice, and
         # they are moved back to the front only when that room is used up.
         self._size = capacity + max(capacity // 16, 1)
-        self._end = 0
+        self.end = 0
         self._columns: dict[str, npt.NDArray[Any]] = {
             "open_time": np.empty(self._size, np.int64),
             **{name: np.empty(self._size, np.float64) for name in PRICE_COLUMNS},
@@ -151,7 +150,7 @@ class History:
         history.interval = table.interval
         history.capacity = capacity
         history._size = len(table)
-        history._end = 0
+        history.end = 0
         history._columns = {
             name: getattr(table, name) for name in ("open_time", *PRICE_COLUMNS, "close_time")
         }
@@ -159,7 +158,7 @@ class History:
 
     def append(self, candle: Candle) -> None:
         """Keep a closed candle; the oldest leaves when the capacity is reached."""
-        end = self._end
+        end = self.end
         if end == self._size:
             keep = self.capacity - 1
             for column in self._columns.values():
@@ -173,26 +172,26 @@ class History:
         columns["close"][end] = candle.close
         columns["volume"][end] = candle.volume
         columns["close_time"][end] = candle.close_time
-        self._end = end + 1
+        self.end = end + 1
 
     def advance(self, end: int) -> None:
         """Show the first ``end`` rows of the table this history reads."""
-        self._end = end
+        self.end = end
 
     def __len__(self) -> int:
-        return min(self._end, self.capacity)
+        return min(self.end, self.capacity)
 
     def __getitem__(self, index: int) -> Candle:
         """Return one candle: -1 is the newest, 0 the oldest kept."""
         length = len(self)
         if not -length <= index < length:
             raise IndexError(f"history of {length} candles has no index {index}")
-        row = self._end + index if index < 0 else self._end - length + index
+        row = self.end + index if index < 0 else self.end - length + index
         column = {name: values[row].item() for name, values in self._columns.items()}
         return Candle(self.symbol, self.interval, **column, is_closed=True)
 
     def _column(self, name: str) -> npt.NDArray[Any]:
-        end = self._end
+        end = self.end
         view = self._columns[name][max(0, end - self.capacity) : end]
         view.flags.writeable = False
         return view

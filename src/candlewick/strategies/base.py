@@ -19,6 +19,10 @@ class Account(Protocol):
     balance: float
     equity: float
 
+    @property
+    def now(self) -> int:
+        """Time of the event at hand, UTC ms."""
+
     def position_of(self, symbol: str) -> Position:
         """The position in a symbol; flat when nothing is held."""
 
@@ -61,7 +65,6 @@ class Strategy:
 
     _account: Account
     _symbol: str
-    _now: int
     _signals: list[Signal]
 
     # -- what a user overrides ----------------------------------------------------------------
@@ -147,7 +150,7 @@ class Strategy:
     @property
     def now(self) -> int:
         """Time of the event at hand, UTC ms; never the wall clock."""
-        return self._now
+        return self._account.now
 
     @property
     def balance(self) -> float:
@@ -183,7 +186,6 @@ class Strategy:
         """Connect the strategy to the engine that runs it."""
         self._account = account
         self._signals = []
-        self._now = 0
         self.symbols = tuple(symbols)
         self.interval = interval
         self._symbol = self.symbols[0] if self.symbols else ""
@@ -207,7 +209,7 @@ class Strategy:
             )
         self._signals.append(
             Signal(
-                symbol or self._symbol, action, self._now,
+                symbol or self._symbol, action, self._account.now,
                 size, risk, price, stop, target, trail, reason,
             )
         )  # fmt: skip

@@ -22,7 +22,7 @@ class SmaCross(Strategy):
     def on_candle(self, candle: Candle) -> None:
         fast = self.fast_average[candle.symbol].update(candle.close)
         slow = self.slow_average[candle.symbol].update(candle.close)
-        if fast > slow and not self.position.is_long:
+        if fast > slow and self.position.quantity <= 0.0:
             self.buy(reason="fast above slow")
-        elif fast < slow and not self.position.is_short:
+        elif fast < slow and self.position.quantity >= 0.0:
             self.sell(reason="fast below slow")
