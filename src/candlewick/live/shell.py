@@ -15,6 +15,7 @@ from candlewick.live.recording import Recorder
 from candlewick.live.sender import Command, Sender
 from candlewick.live.tally import Tally
 from candlewick.models import Event, EventKind, Order, OrderStatus, OrderUpdate, Signal
+from candlewick.monitoring import Journey
 from candlewick.risk import DenialCode
 from candlewick.venues import Venue
 
@@ -34,7 +35,8 @@ class EngineShell:
     One subscription takes all kinds, so that the engine sees them in the order in which they were
     published. ``on_fatal`` is called with an error that is not the strategy's: the system must
     stop and clean up. A venue over a network gets its commands through a `Sender`; the simulated
-    one is called directly, which keeps the order of a backtest.
+    one is called directly, which keeps the order of a backtest. ``journey``, where it is set,
+    measures what candles and orders take.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class EngineShell:
         self.bus = bus
         self.recorder = recorder
         self.tally = tally
+        self.journey: Journey | None = None
         self._on_fatal = on_fatal
         self._failure_recorded = False
         self._progress = asyncio.Event()
@@ -75,6 +78,8 @@ class EngineShell:
         """
         if not self.bus.publish(event):
             raise LostEventError(f"the engine's queue of {_QUEUE} events is full at {event.kind}")
+        if self.journey is not None and event.kind is EventKind.CANDLE_CLOSED:
+            self.journey.arrived(event)
 
     async def _handle(self, event: Event) -> None:
         try:
@@ -96,7 +101,10 @@ class EngineShell:
     async def on_candle_closed(self, event: Event) -> None:
         """A candle has closed: let the engine see it."""
         candle = event.payload
-        if decisions := self.engine.on_candle(candle):
+        decisions = self.engine.on_candle(candle)
+        if self.journey is not None:
+            self.journey.decided(event)
+        if decisions:
             await self.act(decisions)
         if candle.interval == self.engine.interval:
             self.tally.candle(candle.close_time, self.engine.equity)
@@ -107,6 +115,8 @@ class EngineShell:
 
     async def on_order_updated(self, event: Event) -> None:
         """The exchange told of an order, a fill or funding."""
+        if self.journey is not None and event.kind is EventKind.ORDER_UPDATED:
+            self.journey.answered(event.payload)
         await self.act(self.engine.process(event))
 
     async def on_timer_fired(self, event: Event) -> None:
@@ -118,6 +128,8 @@ class EngineShell:
     async def act(self, decisions: Iterable[Decision]) -> None:
         """Journal decisions and carry them out, in order."""
         for decision in decisions:
+            if self.journey is not None and isinstance(decision, Submit):
+                self.journey.planned(decision.order.client_id)
             self.tally.decision(decision)
             self.recorder.decision(decision)
             if isinstance(decision, Submit | Cancel | Query):
@@ -147,6 +159,8 @@ class EngineShell:
         if code is None and not order.reduce_only and not self.recorder.has_room:
             code = DenialCode.JOURNAL_UNAVAILABLE
         if code is not None:
+            if self.journey is not None:
+                self.journey.withheld(order.client_id)
             self.recorder.withheld(order, code)
             update = OrderUpdate(
                 order.client_id, order.symbol, OrderStatus.REJECTED, order.created_time,
@@ -155,6 +169,8 @@ class EngineShell:
             self.publish(Event(EventKind.ORDER_UPDATED, update, update.time))
             return
         self.recorder.sent(order)
+        if self.journey is not None:
+            self.journey.sent(order.client_id)
         try:
             await self.venue.submit(order)
         except Exception as error:  # noqa: BLE001 - the outcome is unknown, not a rejection
