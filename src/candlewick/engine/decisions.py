@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from candlewick.models import Order, Position, Signal
+from candlewick.models.enums import direct
 from candlewick.risk import Denial
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 
+@direct
 class EngineState(StrEnum):
     """What the engine does: only RUNNING makes new positions."""
 

@@ -7,10 +7,12 @@ from enum import StrEnum
 import msgspec
 
 from candlewick.errors import ConfigError
+from candlewick.models.enums import direct
 
 __all__ = ["ExchangeSettings", "MarginType"]
 
 
+@direct
 class MarginType(StrEnum):
     """Whether a position is backed by the whole wallet or by its own margin only."""
 

@@ -21,6 +21,7 @@ from candlewick.models.orders import (
     TimeInForce,
     TriggerPrice,
 )
+from candlewick.models.price import PriceUpdate
 
 __all__ = [
     "INTERVAL_MS",
@@ -41,6 +42,7 @@ __all__ = [
     "OrderUpdate",
     "Position",
     "PositionSide",
+    "PriceUpdate",
     "Side",
     "Signal",
     "SignalAction",

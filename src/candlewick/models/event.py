@@ -8,9 +8,12 @@ from typing import Any
 
 import msgspec
 
+from candlewick.models.enums import direct
+
 __all__ = ["Event", "EventKind", "utc_now_ms"]
 
 
+@direct
 class EventKind(StrEnum):
     """Every kind of event there is; the payload type stands beside each."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from candlewick.errors import ValidationError
 from candlewick.models.candle import Candle
 from candlewick.models.intervals import interval_ms
 
@@ -33,7 +34,8 @@ class CandleTable:
         open, high, low, close, volume: shape (n,).
         close_time: UTC ms, shape (n,); the last millisecond of each interval when not given.
 
-    The columns are taken as they are; readers check them before they build a table.
+    The columns must be equally long, otherwise a ValidationError names the odd one. Their values
+    are taken as they are; readers check them before they build a table.
     """
 
     __slots__ = (
@@ -65,6 +67,14 @@ class CandleTable:
             if close_time is None
             else np.ascontiguousarray(close_time, dtype=np.int64)
         )
+        shape = self.open_time.shape
+        for name in (*PRICE_COLUMNS, "close_time"):
+            found = getattr(self, name).shape
+            if found != shape or len(shape) != 1:
+                raise ValidationError(
+                    f"candle table {symbol} {interval}: column {name} has shape {found},"
+                    f" open_time {shape}; they must be equally long"
+                )
 
     def __len__(self) -> int:
         return len(self.open_time)
@@ -117,6 +127,12 @@ class CandleTable:
         )
 
 
+def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 class History:
     """The last closed candles of one symbol and interval, newest last; bounded.
 
@@ -124,11 +140,16 @@ class History:
     backtest moves a cursor over a `CandleTable` it already has (`over`, `advance`). Either way
     the reader sees at most ``capacity`` candles and nothing that has not closed. ``end`` is the
     number of rows shown so far.
+
+    The columns that it gives out are views: they show the candles of this moment, and are to be
+    copied by who wants to keep them.
     """
 
-    __slots__ = ("_columns", "_size", "capacity", "end", "interval", "symbol")
+    __slots__ = ("_columns", "_size", "_views", "capacity", "end", "interval", "symbol")
 
     def __init__(self, symbol: str, interval: str, capacity: int = 1_000) -> None:
+        if capacity < 1:
+            raise ValidationError(f"a history's capacity must be at least 1, not {capacity!r}")
         self.symbol = symbol
         self.interval = interval
         self.capacity = capacity
@@ -141,18 +162,25 @@ class History:
             **{name: np.empty(self._size, np.float64) for name in PRICE_COLUMNS},
             "close_time": np.empty(self._size, np.int64),
         }
+        self._views = {name: _read_only(values) for name, values in self._columns.items()}
 
     @classmethod
     def over(cls, table: CandleTable, capacity: int = 1_000) -> History:
-        """A history that reads ``table`` itself; empty until `advance` is called."""
+        """A history that reads ``table`` itself; empty until `advance` is called.
+
+        Nothing can be appended to it.
+        """
+        if capacity < 1:
+            raise ValidationError(f"a history's capacity must be at least 1, not {capacity!r}")
         history = cls.__new__(cls)
         history.symbol = table.symbol
         history.interval = table.interval
         history.capacity = capacity
         history._size = len(table)
         history.end = 0
-        history._columns = {
-            name: getattr(table, name) for name in ("open_time", *PRICE_COLUMNS, "close_time")
+        history._columns = history._views = {
+            name: _read_only(getattr(table, name))
+            for name in ("open_time", *PRICE_COLUMNS, "close_time")
         }
         return history
 
@@ -192,9 +220,7 @@ class History:
 
     def _column(self, name: str) -> npt.NDArray[Any]:
         end = self.end
-        view = self._columns[name][max(0, end - self.capacity) : end]
-        view.flags.writeable = False
-        return view
+        return self._views[name][max(0, end - self.capacity) : end]
 
     @property
     def open_time(self) -> Ints:

@@ -13,7 +13,10 @@ from candlewick.models.orders import Side
 
 __all__ = ["Instrument", "MarginBracket"]
 
-_SLACK = 1e-9  # a float such as 0.29999999999999993 lots is 0.3 lots
+# A float such as 2.9999999999999996 lots is 3 lots: it may lack a billionth of a unit, and what
+# three roundings (of value, unit and quotient, 2**-53 each) take from a large number.
+_SLACK = 1e-9
+_NOISE = 4e-16
 
 
 @lru_cache(maxsize=4096)
@@ -21,6 +24,24 @@ def _decimals(unit: float) -> int:
     """Number of decimals in ``unit``: 0.001 -> 3, 5.0 -> 0."""
     exponent = Decimal(repr(unit)).normalize().as_tuple().exponent
     return max(0, -int(exponent))
+
+
+@lru_cache(maxsize=4096)
+def _ratio(unit: float) -> tuple[int, int]:
+    """``unit`` as the fraction that its decimal digits mean: 0.001 -> (1, 1000)."""
+    return Decimal(repr(unit)).as_integer_ratio()
+
+
+_FRACTIONS: dict[float, tuple[int, int]] = {}
+
+
+def _fraction(unit: float) -> tuple[int, int]:
+    """``unit`` as numerator and power of ten: 0.05 -> (5, 100)."""
+    found = _FRACTIONS.get(unit)
+    if found is None:
+        denominator = 10 ** _decimals(unit)
+        found = _FRACTIONS[unit] = int(Decimal(repr(unit)) * denominator), denominator
+    return found
 
 
 class MarginBracket(msgspec.Struct, frozen=True, gc=False):
@@ -65,23 +86,59 @@ class Instrument(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         for name in ("tick", "step"):
             value = getattr(self, name)
-            if not (0.0 < value < math.inf):
+            if not 0.0 < value < math.inf:
                 raise ValidationError(f"{self.symbol}: {name} {value!r} must be positive")
+        for name in ("min_quantity", "min_notional"):
+            value = getattr(self, name)
+            if not 0.0 <= value < math.inf:
+                raise ValidationError(f"{self.symbol}: {name} {value!r} must be at least 0")
+        for name in ("max_quantity", "market_max_quantity"):
+            value = getattr(self, name)
+            if not value >= self.min_quantity or value == 0.0:
+                raise ValidationError(
+                    f"{self.symbol}: {name} {value!r} must be positive and not below"
+                    f" min_quantity {self.min_quantity!r}"
+                )
+        for name in ("fee_maker", "fee_taker", "liquidation_fee"):
+            value = getattr(self, name)
+            if not -1.0 < value < 1.0:
+                raise ValidationError(
+                    f"{self.symbol}: {name} {value!r} must be a fraction, as 0.0005"
+                )
+        self._check_brackets()
+
+    def _check_brackets(self) -> None:
         if not self.brackets:
             raise ValidationError(f"{self.symbol}: at least one margin bracket is needed")
+        below = 0.0
+        for bracket in self.brackets:
+            if bracket.floor != below or not bracket.cap > bracket.floor:
+                raise ValidationError(
+                    f"{self.symbol}: margin bracket from {bracket.floor!r} to {bracket.cap!r} must"
+                    f" begin at {below!r} and end above it"
+                )
+            if not 0.0 <= bracket.rate < 1.0:
+                raise ValidationError(
+                    f"{self.symbol}: maintenance margin rate {bracket.rate!r} must be a fraction"
+                )
+            below = bracket.cap
 
     def round_quantity(self, quantity: float) -> float:
-        """Round down to a whole number of steps, never above what was asked for."""
-        return self._multiple(math.floor(quantity / self.step + _SLACK), self.step)
+        """Round down to a whole number of steps.
+
+        Never above what was asked for, but for float noise: a quantity that lacks less than a
+        billionth of a step is taken as the whole step.
+        """
+        return self._multiple(self._floor(quantity, self.step), self.step)
 
     def nearest_quantity(self, quantity: float) -> float:
         """Round to the nearest step; for sums of exact quantities, which carry float noise."""
-        return self._multiple(round(quantity / self.step), self.step)
+        return self._multiple(self._nearest(quantity, self.step), self.step)
 
     def round_price(self, price: float, side: Side) -> float:
         """Round a limit price to a tick, never worse than asked: a buy down, a sell up."""
-        ticks = price / self.tick
-        whole = math.floor(ticks + _SLACK) if side is Side.BUY else math.ceil(ticks - _SLACK)
+        down = side is Side.BUY
+        whole = self._floor(price, self.tick) if down else -self._floor(-price, self.tick)
         return self._multiple(whole, self.tick)
 
     def round_stop(self, price: float, side: Side) -> float:
@@ -90,14 +147,15 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def nearest_price(self, price: float) -> float:
         """Round to the nearest tick."""
-        return self._multiple(round(price / self.tick), self.tick)
+        return self._multiple(self._nearest(price, self.tick), self.tick)
 
     def slip(self, price: float, side: Side, rate: float) -> float:
-        """Worsen ``price`` by the fraction ``rate`` for a taker, to a whole tick."""
+        """Worsen ``price`` by the fraction ``rate`` for a taker, to a whole tick, at least one."""
         if rate == 0.0:
             return price
-        ticks = price * (1.0 + side.sign * rate) / self.tick
-        whole = math.ceil(ticks - _SLACK) if side is Side.BUY else math.floor(ticks + _SLACK)
+        worse = price * (1.0 + side.sign * rate)
+        up = side is Side.BUY
+        whole = -self._floor(-worse, self.tick) if up else self._floor(worse, self.tick)
         return self._multiple(max(whole, 1), self.tick)
 
     def check(
@@ -105,9 +163,12 @@ class Instrument(msgspec.Struct, frozen=True):
     ) -> str:
         """Say why an order of ``quantity`` at ``price`` cannot be, or return an empty string.
 
-        A reduce-only order is exempt from the minimum notional, as on the exchange.
+        ``price`` is that of a limit order, or the one a market order is expected to get. A
+        reduce-only order is exempt from the minimum notional, as on the exchange.
         """
-        if quantity <= 0.0:
+        if not 0.0 < price < math.inf:
+            return f"price {price!r} is not positive and finite after rounding to {self.tick!r}"
+        if not quantity > 0.0:
             return f"quantity {quantity!r} is zero after rounding to step {self.step!r}"
         if not self.is_quantity(quantity):
             return f"quantity {quantity!r} is not a multiple of step {self.step!r}"
@@ -122,11 +183,11 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def is_quantity(self, quantity: float) -> bool:
         """True for an exact multiple of the step."""
-        return quantity == self._multiple(round(quantity / self.step), self.step)
+        return quantity == self.nearest_quantity(quantity)
 
     def is_price(self, price: float) -> bool:
         """True for an exact multiple of the tick."""
-        return price == self._multiple(round(price / self.tick), self.tick)
+        return price == self.nearest_price(price)
 
     def format_quantity(self, quantity: float) -> str:
         """Write a quantity as the exchange wants it, without exponent."""
@@ -148,7 +209,27 @@ class Instrument(msgspec.Struct, frozen=True):
         bracket = self.bracket(notional)
         return notional * bracket.rate - bracket.amount
 
+    def _floor(self, value: float, unit: float) -> int:
+        """How many whole units ``value`` holds."""
+        count = value / unit
+        try:
+            return math.floor(count + _SLACK + _NOISE * abs(count))
+        except (ValueError, OverflowError):
+            raise self._not_finite(value, unit) from None
+
+    def _nearest(self, value: float, unit: float) -> int:
+        try:
+            return round(value / unit)
+        except (ValueError, OverflowError):
+            raise self._not_finite(value, unit) from None
+
+    def _not_finite(self, value: float, unit: float) -> ValidationError:
+        return ValidationError(
+            f"{self.symbol}: {value!r} cannot be rounded to multiples of {unit!r}"
+        )
+
     @staticmethod
     def _multiple(count: int, unit: float) -> float:
         """``count * unit`` as the float nearest to the exact decimal."""
-        return round(count * unit, _decimals(unit))
+        numerator, denominator = _ratio(unit)
+        return count * numerator / denominator  # integers: rounded once, correctly

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from candlewick.models.enums import direct
+
 __all__ = [
     "Fill",
     "Funding",
@@ -23,23 +25,25 @@ __all__ = [
 ]
 
 
+@direct
 class Side(StrEnum):
     """Direction of an order or a fill."""
 
     BUY = "buy"
     SELL = "sell"
 
-    @property
-    def sign(self) -> int:
-        """+1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
-
-    @property
-    def opposite(self) -> Side:
-        """The other side."""
-        return Side.SELL if self is Side.BUY else Side.BUY
+    sign: int
+    """+1 for a buy, -1 for a sell."""
+    opposite: Side
+    """The other side."""
 
 
+# Plain attributes of the members, here and below: a property would cost a call each time.
+Side.BUY.sign, Side.BUY.opposite = 1, Side.SELL
+Side.SELL.sign, Side.SELL.opposite = -1, Side.BUY
+
+
+@direct
 class OrderType(StrEnum):
     """How an order executes; the last three are conditional (they rest until triggered)."""
 
@@ -49,12 +53,15 @@ class OrderType(StrEnum):
     TAKE_PROFIT_MARKET = "take_profit_market"
     TRAILING_STOP_MARKET = "trailing_stop_market"
 
-    @property
-    def is_conditional(self) -> bool:
-        """True when the exchange keeps it among the conditional (algo) orders."""
-        return self is not OrderType.MARKET and self is not OrderType.LIMIT
+    is_conditional: bool
+    """True when the exchange keeps it among the conditional (algo) orders."""
 
 
+for _type in OrderType:
+    _type.is_conditional = _type not in (OrderType.MARKET, OrderType.LIMIT)
+
+
+@direct
 class TimeInForce(StrEnum):
     """How long a limit order lives; GTX is post-only."""
 
@@ -64,6 +71,7 @@ class TimeInForce(StrEnum):
     GTX = "GTX"
 
 
+@direct
 class TriggerPrice(StrEnum):
     """Which price a conditional order compares with its trigger."""
 
@@ -71,6 +79,7 @@ class TriggerPrice(StrEnum):
     MARK = "mark"
 
 
+@direct
 class PositionSide(StrEnum):
     """Which position an order belongs to: BOTH in one-way mode, else the hedge-mode side."""
 
@@ -79,6 +88,7 @@ class PositionSide(StrEnum):
     SHORT = "SHORT"
 
 
+@direct
 class OrderPurpose(StrEnum):
     """Why the engine has an order; part of its client id."""
 
@@ -88,6 +98,7 @@ class OrderPurpose(StrEnum):
     CLOSE = "close"
 
 
+@direct
 class OrderStatus(StrEnum):
     """Where an order is in its life; see `is_final`, `is_working`."""
 
@@ -101,22 +112,18 @@ class OrderStatus(StrEnum):
     EXPIRED = "expired"
     UNKNOWN = "unknown"
 
-    @property
-    def is_final(self) -> bool:
-        """True when nothing more can happen to the order."""
-        return self in _FINAL
-
-    @property
-    def is_working(self) -> bool:
-        """True when the exchange has confirmed that the order rests there."""
-        return self is OrderStatus.ACKNOWLEDGED or self is OrderStatus.PARTIALLY_FILLED
+    is_final: bool
+    """True when nothing more can happen to the order."""
+    is_working: bool
+    """True when the exchange has confirmed that the order rests there."""
 
 
-_FINAL = frozenset(
-    {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.EXPIRED}
-)
+for _status in OrderStatus:
+    _status.is_final = _status.value in ("filled", "canceled", "rejected", "expired")
+    _status.is_working = _status.value in ("acknowledged", "partially_filled")
 
 
+@direct
 class SignalAction(StrEnum):
     """What a strategy wants done with a symbol."""
 
