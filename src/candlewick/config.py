@@ -17,6 +17,7 @@ from candlewick.engine import StopPolicy
 from candlewick.errors import ConfigError, nearest
 from candlewick.exchange import ExchangeSettings, MarginType
 from candlewick.models import INTERVAL_MS
+from candlewick.monitoring import MonitoringSettings
 from candlewick.risk import RiskSettings
 
 __all__ = ["Config", "commented_toml", "load_config", "parse_config"]
@@ -110,6 +111,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     risk: RiskSettings = RiskSettings()
     journal: JournalConfig = JournalConfig()
     log: LogConfig = LogConfig()
+    monitoring: MonitoringSettings = MonitoringSettings()
 
 
 # One comment a key; `commented_toml` prints them, and a test holds the list complete.
@@ -148,6 +150,9 @@ _COMMENTS = {
     "journal.segment_mb": "size of one journal file, MiB",
     "log.level": "debug, info, warning or error",
     "log.file": "rotating log file; empty: console only",
+    "monitoring.enabled": "serve metrics, health and status over HTTP",
+    "monitoring.host": "who reaches it reads the account's figures; 127.0.0.1: this machine alone",
+    "monitoring.port": "0: any free one, which `candlewick status` finds",
 }
 
 

@@ -20,7 +20,7 @@ from candlewick.cli.display import show
 from candlewick.cli.summary import console_for, print_summary
 from candlewick.config import Config
 from candlewick.errors import ConfigError, nearest
-from candlewick.live import Outcome, SystemSettings, TradingSystem
+from candlewick.live import Outcome, SystemSettings, TradingSystem, observed
 from candlewick.live.loop import run_async
 from candlewick.logs import LogSystem
 
@@ -57,6 +57,9 @@ def run(
     slippage_bps: options.Slippage = None,
     on_gap: options.OnGap = None,
     on_problem: options.OnProblem = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", help="Of /metrics and /status; 0: any free.")
+    ] = None,
     json: options.Json = False,
 ) -> int:
     """Run a strategy: candles in, journaled and filled orders out; Ctrl+C cleans up."""
@@ -66,7 +69,7 @@ def run(
         data_candles=candles, journal_directory=None if journal is None else str(journal),
         run_on_stop=on_stop, data_seed=seed, account_cash=cash, account_fee_taker=fee_taker,
         account_fee_maker=fee_maker, account_slippage_bps=slippage_bps, data_on_gap=on_gap,
-        data_on_problem=on_problem,
+        data_on_problem=on_problem, monitoring_port=metrics_port,
     )  # fmt: skip
     if settings.run.venue not in VENUES:
         hint = nearest(settings.run.venue, VENUES)
@@ -121,8 +124,16 @@ async def _run(parts: Run, settings: Config, console: Console, *, quiet: bool) -
             speed=None if speed == "max" else float(speed),
             on_stop=settings.run.on_stop,
             drain_timeout_s=settings.run.drain_timeout_s,
+            tune_collector=True,
         ),
     )
+    with journal:
+        async with observed(system, settings.monitoring):
+            return await _shown(system, console, quiet=quiet)
+
+
+async def _shown(system: TradingSystem, console: Console, *, quiet: bool) -> Outcome:
+    """Run the system, with its figures on the screen."""
     _stop_on_signals(system, console)
     display = asyncio.create_task(show(system.status, console)) if not quiet else None
     try:

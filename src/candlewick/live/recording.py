@@ -10,6 +10,7 @@ from typing import Any
 
 import candlewick
 from candlewick.audit import AuditLogger, EventType, JournalState
+from candlewick.bus import BusReport
 from candlewick.engine import (
     Cancel,
     Decision,
@@ -178,6 +179,10 @@ class Recorder:
     def error(self, error: BaseException, trace: str, where: str) -> None:
         """Record an error that stops the system."""
         self._log(EventType.ERROR, {"error": repr(error), "where": where, "traceback": trace})
+
+    def bus_report(self, report: BusReport) -> None:
+        """Record what the bus found amiss."""
+        self._log(EventType.BUS_REPORT, report)
 
     def discarded(self, events: list[Event]) -> None:
         """Record the events that a stop has thrown away."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
 
-from candlewick.audit import AuditLogger
+from candlewick.audit import AuditLogger, JournalState
 from candlewick.backtesting import Run, Summary
-from candlewick.bus import EventBus
+from candlewick.bus import BusReport, EventBus
 from candlewick.engine import EngineState, StopPolicy, TradingEngine
 from candlewick.errors import ExitCode
 from candlewick.exchange import SimulatedExchange
@@ -23,6 +25,7 @@ from candlewick.live.status import PositionStatus, Status
 from candlewick.live.tally import Tally
 from candlewick.live.verification import problems_with
 from candlewick.models import Event, EventKind, OrderPurpose, SignalAction
+from candlewick.monitoring import tuned_collector
 from candlewick.risk import RiskSettings
 from candlewick.venues import SimulatedVenue, Venue
 
@@ -33,12 +36,16 @@ HISTORY = 1_000
 
 
 class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the system runs. ``speed`` is a multiple of real time, None for no pace."""
+    """How the system runs. ``speed`` is a multiple of real time, None for no pace.
+
+    ``tune_collector`` is for a process that does nothing else: see `tuned_collector`.
+    """
 
     run_id: str = "sim0"
     speed: float | None = None
     on_stop: StopPolicy = StopPolicy.FLATTEN
     drain_timeout_s: float = 10.0
+    tune_collector: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -82,7 +89,9 @@ class TradingSystem:
         self.stopping = asyncio.Event()
         self.stop_reason = ""
         self.fatal: BaseException | None = None
-        self.bus = EventBus()
+        self.over_network = over_network
+        self.bus_reports: Counter[str] = Counter()
+        self.bus = EventBus(on_report=self._on_bus_report)
         self.recorder = Recorder(journal)
         self.tally = Tally(engine.balance)
         self.shell = EngineShell(
@@ -133,6 +142,11 @@ class TradingSystem:
         self.fatal = self.fatal or error
         self.request_stop(f"an unexpected error: {error!r}")
 
+    def _on_bus_report(self, report: BusReport) -> None:
+        self.bus_reports[report.kind] += 1
+        if self.journal.state is not JournalState.CLOSED:
+            self.recorder.bus_report(report)
+
     def what_is_left(self) -> list[str]:
         """Say what a cleanup still has to do, by the engine's books."""
         left = []
@@ -153,7 +167,8 @@ class TradingSystem:
             self._record_start(start)
             await self.shell.act(self.engine.start(start))
             await self.bus.drain()
-            await self.driver.feed()
+            with tuned_collector() if self.settings.tune_collector else nullcontext():
+                await self.driver.feed()
         except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
             self.recorder.error(error, traceback.format_exc(), "feed")
             self._on_fatal(error)

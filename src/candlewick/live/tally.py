@@ -24,6 +24,7 @@ class Tally:
         self.max_drawdown = 0.0
         self.candles = self.signals = self.orders = self.fills = self.trades = 0
         self.rejections = 0
+        self.rejection_codes: Counter[str] = Counter()
         self.denials: Counter[str] = Counter()
         self.fees = 0.0
         self.funding = 0.0
@@ -46,7 +47,9 @@ class Tally:
         elif event.kind is EventKind.SIGNAL_GENERATED:
             self.signals += 1
         elif event.kind is EventKind.ORDER_UPDATED:
-            self.rejections += payload.status is OrderStatus.REJECTED
+            if payload.status is OrderStatus.REJECTED:
+                self.rejections += 1
+                self.rejection_codes[str(payload.code or "local")] += 1
         elif event.kind is EventKind.FUNDING_PAID:
             self.funding += payload.amount
 

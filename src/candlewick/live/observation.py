@@ -1,0 +1,164 @@
+"""`observed`: metrics, health and status of a system, for as long as it runs.
+
+What monitoring shows is read from the system here, at the moment somebody asks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from candlewick.engine import TradingEngine
+from candlewick.errors import ConfigError
+from candlewick.live.system import TradingSystem
+from candlewick.models import INTERVAL_MS, utc_now_ms
+from candlewick.monitoring import (
+    Beacon,
+    EngineAddress,
+    EngineSample,
+    Metrics,
+    MetricsServer,
+    MonitoringSettings,
+    PositionSample,
+    Sources,
+    StreamSample,
+)
+
+__all__ = ["observed", "sources_of"]
+
+_log = logging.getLogger(__name__)
+
+_GRACE_S = 5.0  # a candle may come that much later than its interval and a half
+
+
+@asynccontextmanager
+async def observed(
+    system: TradingSystem, settings: MonitoringSettings
+) -> AsyncIterator[MetricsServer | None]:
+    """Measure a system, and serve what is found, until the context ends.
+
+    Raises:
+        ConfigError: the address of the server cannot be used.
+    """
+    if not settings.enabled:
+        yield None
+        return
+    with Metrics() as metrics:
+        system.shell.journey = metrics.journey
+        async with MetricsServer(settings, sources_of(system, metrics), metrics) as server:
+            _log.info("metrics at %s/metrics", server.url)
+            beacon = _light_beacon(system, server)
+            try:
+                yield server
+            finally:
+                if beacon is not None:
+                    beacon.remove()
+
+
+def _light_beacon(system: TradingSystem, server: MetricsServer) -> Beacon | None:
+    """Make the engine findable; trading does not depend on it."""
+    address = EngineAddress(
+        os.getpid(),
+        server.host,
+        server.port,
+        system.settings.run_id,
+        system.run_parts.name,
+        system.venue.name,
+        str(Path(system.journal.directory).absolute()),
+        utc_now_ms(),
+    )
+    try:
+        return Beacon(address)
+    except ConfigError as error:
+        _log.warning("`candlewick status` will not find this engine: %s", error)
+        return None
+
+
+def sources_of(system: TradingSystem, metrics: Metrics) -> Sources:
+    """Say where the figures of a system are read."""
+    reader = _Reader(system, metrics)
+    return Sources(
+        engine=reader.engine,
+        status=system.status,
+        bus=system.bus,
+        reports=system.bus_reports,
+        journal=system.journal.stats,
+        streams=reader.streams,
+    )
+
+
+class _Reader:
+    """Reads the figures of a system."""
+
+    def __init__(self, system: TradingSystem, metrics: Metrics) -> None:
+        self._system = system
+        self._heard = metrics.journey.heard
+        self._started = time.perf_counter_ns()
+        self._pace = 1.0 if system.over_network else system.settings.speed
+
+    def engine(self) -> EngineSample:
+        """The engine's books and the tally of the run."""
+        engine, tally = self._system.engine, self._system.tally
+        positions = self._positions(engine)
+        return EngineSample(
+            state=str(engine.state),
+            market_time=engine.now,
+            equity=engine.equity,
+            balance=engine.balance,
+            realized=sum(state.ledger.realized for state in engine.symbols.values()),
+            unrealized=engine.equity - engine.balance,
+            fees=tally.fees,
+            funding=tally.funding,
+            drawdown=max(0.0, 1.0 - engine.equity / tally.peak) if tally.peak > 0.0 else 0.0,
+            max_drawdown=tally.max_drawdown,
+            open_orders=sum(len(state.orders) for state in engine.symbols.values()),
+            candles=tally.candles,
+            signals=tally.signals,
+            orders=tally.orders,
+            fills=tally.fills,
+            trades=tally.trades,
+            rejections=tally.rejection_codes,
+            denials=tally.denials,
+            positions=positions,
+            unknown={
+                symbol: reason
+                for symbol, state in engine.symbols.items()
+                if (reason := state.is_unknown())
+            },
+        )
+
+    def _positions(self, engine: TradingEngine) -> tuple[PositionSample, ...]:
+        now = utc_now_ms() if self._system.over_network else engine.now
+        return tuple(
+            PositionSample(
+                symbol,
+                state.position.quantity,
+                state.position.quantity * state.price,
+                state.unrealized,
+                max(1, now - since) / 1e3 if (since := state.unprotected_since) else 0.0,
+            )
+            for symbol, state in engine.symbols.items()
+        )
+
+    def streams(self) -> list[StreamSample]:
+        """The candle streams; one that has brought nothing is as old as the run."""
+        now = time.perf_counter_ns()
+        engine = self._system.engine
+        return [
+            StreamSample(
+                f"{symbol} {interval}",
+                (now - self._heard.get((symbol, interval), self._started)) / 1e9,
+                self._stale_after(interval),
+            )
+            for symbol, state in engine.symbols.items()
+            for interval in state.histories
+        ]
+
+    def _stale_after(self, interval: str) -> float:
+        if self._pace is None:
+            return 0.0  # as fast as it goes: nothing is expected at any time
+        return 1.5 * INTERVAL_MS[interval] / 1e3 / self._pace + _GRACE_S
