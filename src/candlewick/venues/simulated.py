@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from candlewick.exchange import Report, SimulatedExchange
@@ -20,6 +21,8 @@ from candlewick.venues.base import Publish
 
 __all__ = ["SimulatedVenue"]
 
+_FILLS_KEPT = 1_000  # what a real exchange gives in one answer
+
 
 class SimulatedVenue:
     """One account on a `SimulatedExchange`; its caller moves the market.
@@ -34,7 +37,7 @@ class SimulatedVenue:
         self.exchange = exchange
         self._instruments = dict(instruments)
         self._publish: Publish | None = None
-        self._fills: list[Fill] = []
+        self._fills: deque[Fill] = deque(maxlen=_FILLS_KEPT)
         self._now = 0
 
     async def connect(self, publish: Publish, symbols: Sequence[str], interval: str) -> None:
