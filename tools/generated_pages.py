@@ -105,6 +105,7 @@ _EXIT = {
     ExitCode.JOURNAL_UNTRUSTED: "the journal cannot be written, or does not verify",
     ExitCode.VENUE_REFUSED: "the exchange refused something that trading needs",
     ExitCode.ACCOUNT_UNVERIFIED: "the account could not be verified flat or protected",
+    ExitCode.NOT_RUNNING: "no engine runs that could be asked",
     ExitCode.INTERRUPTED: "interrupted in a command that holds no position",
 }
 

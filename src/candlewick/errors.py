@@ -29,6 +29,7 @@ class ExitCode(IntEnum):
     JOURNAL_UNTRUSTED = 4
     VENUE_REFUSED = 5
     ACCOUNT_UNVERIFIED = 6
+    NOT_RUNNING = 7
     INTERRUPTED = 130
 
 

@@ -52,8 +52,8 @@ def line_of(status: Status) -> str:
     )
 
 
-def panel_of(status: Status) -> Panel:
-    """The panel for a terminal."""
+def panel_of(status: Status, hint: str = "Ctrl+C stops and cleans up") -> Panel:
+    """The panel for a terminal; ``hint`` stands in its last line."""
     colour = "green" if status.net_profit >= 0.0 else "red"
     head = Table.grid(padding=(0, 3))
     head.add_row(
@@ -74,7 +74,7 @@ def panel_of(status: Status) -> Panel:
     if status.progress:
         parts.append(ProgressBar(total=1.0, completed=status.progress))
     title = f"{status.strategy} on {status.venue}: {status.state}"
-    foot = f"journal {status.journal} ({status.journal_state}) - Ctrl+C stops and cleans up"
+    foot = f"journal {status.journal} ({status.journal_state}) - {hint}"
     return Panel(Group(*parts), title=title, subtitle=foot)
 
 

@@ -16,6 +16,7 @@ __all__ = ["main"]
 COMMANDS = {
     "run": ("run", "Run a strategy: candles in, journaled and filled orders out."),
     "backtest": ("backtest", "Run a strategy over candles as fast as possible."),
+    "status": ("status", "Show a running engine, from another terminal."),
     "config": ("config", "Write or check a configuration file."),
 }
 
