@@ -176,10 +176,11 @@ class Loop:
             self._drain()
 
     def _drain(self) -> None:
-        queue, take = self._queue, self._take
+        queue, take, act = self._queue, self._take, self._act
         while queue:
             item = queue.popleft()
-            self._act(take[type(item)](item))
+            if decisions := take[type(item)](item):
+                act(decisions)
 
     def _take_update(self, update: OrderUpdate) -> Sequence[Decision]:
         self.rejections += update.status is OrderStatus.REJECTED

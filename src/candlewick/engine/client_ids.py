@@ -14,25 +14,29 @@ _RUN_ID = re.compile(r"^[a-z0-9]{1,16}$")
 _CLIENT_ID = re.compile(r"^cw-([a-z0-9]{1,16})-([0-9]+)-(entry|stop|target|close)$")
 
 
+_TAILS = {purpose: f"-{purpose}" for purpose in OrderPurpose}
+
+
 class ClientIds:
     """Makes ``cw-<run>-<sequence>-<purpose>``; at most 36 characters.
 
     The run id must never be used twice on one account; the sequence counts within the run.
     """
 
-    __slots__ = ("next_sequence", "run_id")
+    __slots__ = ("_head", "next_sequence", "run_id")
 
     def __init__(self, run_id: str) -> None:
         if not _RUN_ID.match(run_id):
             raise ConfigError(f"run id {run_id!r} must be 1 to 16 of a-z and 0-9")
         self.run_id = run_id
         self.next_sequence = 1
+        self._head = f"{PREFIX}-{run_id}-"
 
     def make(self, purpose: OrderPurpose) -> str:
         """Return the next id."""
         sequence = self.next_sequence
         self.next_sequence = sequence + 1
-        return f"{PREFIX}-{self.run_id}-{sequence:06d}-{purpose}"
+        return f"{self._head}{sequence:06d}{_TAILS[purpose]}"
 
 
 def parse_client_id(client_id: str) -> tuple[str, int, OrderPurpose] | None:

@@ -238,8 +238,10 @@ class TradingEngine:
 
     def on_order_update(self, update: OrderUpdate) -> Sequence[Decision]:
         """Move an order on in its life; old news changes nothing."""
-        self._desk.now = max(self._desk.now, update.time)
-        state = self._state_of(update.symbol)
+        desk = self._desk
+        if update.time > desk.now:
+            desk.now = update.time
+        state = self.symbols.get(update.symbol) or self._state_of(update.symbol)
         order = state.orders.get(update.client_id)
         if order is None:
             return _NOTHING
@@ -249,32 +251,34 @@ class TradingEngine:
         changed = apply_update(order, update)
         if changed is order:
             return _NOTHING
-        self._desk.out.append(OrderChanged(changed, update.code, update.message))
+        desk.out.append(OrderChanged(changed, update.code, update.message))
         if changed.status.is_final:
             del state.orders[changed.client_id]
             state.cancelling.discard(changed.client_id)
         else:
             state.orders[changed.client_id] = changed
         self._after_update(state, changed, update)
-        return self._take()
+        return desk.take()
 
     def _after_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
-        if order.purpose is OrderPurpose.ENTRY:
-            if order.status.is_final:
+        purpose = order.purpose
+        is_final = order.status.is_final
+        if purpose is OrderPurpose.ENTRY:
+            if is_final:
                 state.plans.pop(order.client_id, None)
-        elif order.purpose is OrderPurpose.CLOSE:
-            self._exits.on_close_update(state, order, update)
-            self._enter_after_close(state, order)
+            return
+        if purpose is OrderPurpose.CLOSE:
+            if is_final:
+                self._exits.on_close_ended(state, order, update)
         else:
             self._exits.on_update(state, order, update)
-            self._enter_after_close(state, order)
+        if is_final and state.after_close is not None:
+            self._enter_after_close(state)
 
-    def _enter_after_close(self, state: SymbolState, order: Order) -> None:
+    def _enter_after_close(self, state: SymbolState) -> None:
         """An entry that waited for the opposite position to close goes out now."""
         signal = state.after_close
-        if signal is None or not order.status.is_final:
-            return
-        if state.position.is_flat:
+        if signal is not None and state.position.is_flat:
             state.after_close = None
             self._entries.on_signal(signal, self.state, self.equity)
         elif not state.pending(OrderPurpose.CLOSE):
@@ -282,8 +286,9 @@ class TradingEngine:
 
     def on_fill(self, fill: Fill) -> Sequence[Decision]:
         """Book a fill, once, and protect what is held after it."""
-        self._desk.now = max(self._desk.now, fill.time)
-        state = self._state_of(fill.symbol)
+        if fill.time > self._desk.now:
+            self._desk.now = fill.time
+        state = self.symbols.get(fill.symbol) or self._state_of(fill.symbol)
         ledger = state.ledger
         if ledger.has_seen(fill.trade_id):
             return _NOTHING
@@ -301,7 +306,10 @@ class TradingEngine:
         self._exits.protect(state, fill.client_id)
         if self.state is _RUNNING:
             self._show(state)
-            self._guarded("on_fill", self.strategy.on_fill, fill)
+            try:
+                self.strategy.on_fill(fill)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+                self._fail("on_fill", error)
         return self._take()
 
     def _needs_stop(self, state: SymbolState) -> int:

@@ -113,7 +113,9 @@ class Exits:
 
     def on_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
         """React to a stop or target that was confirmed, refused, cancelled or triggered."""
-        old_id = next((old for old, new in state.successor.items() if new == order.client_id), "")
+        old_id = ""
+        if state.successor:
+            old_id = next((o for o, new in state.successor.items() if new == order.client_id), "")
         if order.status.is_working and old_id:
             self._succeed(state, old_id, order)
         elif order.status in (OrderStatus.REJECTED, OrderStatus.EXPIRED):
@@ -176,9 +178,9 @@ class Exits:
             parent_id=state.plan.entry_id, reason=reason,
         )  # fmt: skip
 
-    def on_close_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
+    def on_close_ended(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
         """Go on closing after a slice, or after a refusal that may pass."""
-        if not order.status.is_final or state.position.is_flat or not state.closing_reason:
+        if state.position.is_flat or not state.closing_reason:
             return
         if order.status is OrderStatus.FILLED:
             self.close(state, state.closing_reason)

@@ -67,8 +67,8 @@ class Ledger:
         closing = min(abs(signed), abs(held))
         share = closing / abs(signed)
         trade = self._close(fill, closing, fill.fee * share, reason)
-        rest = self.instrument.nearest_quantity(abs(signed) - closing)
-        if rest > 0.0:
+        if abs(signed) > closing:
+            rest = self.instrument.nearest_quantity(abs(signed) - closing)
             self._open(fill, fill.side.sign * rest, fill.fee * (1.0 - share))
         return trade
 
@@ -88,7 +88,11 @@ class Ledger:
 
     def _open(self, fill: Fill, signed: float, fee: float) -> None:
         before = self.position
-        after = self.instrument.nearest_quantity(before.quantity + signed)
+        after = (
+            self.instrument.nearest_quantity(before.quantity + signed)
+            if before.quantity
+            else signed
+        )
         cost = before.quantity * before.entry_price + signed * fill.price
         self.position = Position(
             fill.symbol, after, cost / (before.quantity + signed), before.realized,
@@ -106,7 +110,9 @@ class Ledger:
         self.realized += realized
         self._closed_quantity += quantity
         self._closed_notional += quantity * fill.price
-        after = self.instrument.nearest_quantity(before.quantity - direction * quantity)
+        after = 0.0
+        if quantity != abs(before.quantity):
+            after = self.instrument.nearest_quantity(before.quantity - direction * quantity)
         realized += before.realized
         fees = before.fees + fee
         if after != 0.0:

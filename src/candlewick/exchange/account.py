@@ -236,6 +236,8 @@ class SimulatedExchange:
                 reports = self._pay_funding(book, candle)
                 if reports:
                     return reports
+        if walk.legs is None and not book.arrivals and self._rest_is_quiet(book, walk, candle):
+            return []
         reports = self._walk(book, walk, candle)
         if not reports:
             book.walk = None
@@ -244,6 +246,19 @@ class SimulatedExchange:
                 self._set_liquidation()
             book.set_band()
         return reports
+
+    def _rest_is_quiet(self, book: SymbolBook, walk: Walk, candle: Candle) -> bool:
+        """End a candle in which nothing more can happen once its open is over."""
+        book.walk = None
+        book.set_band()
+        if candle.low > book.lower and candle.high < book.upper:
+            book.last = candle.close
+            if self._open_positions > 1:
+                self._set_liquidation()
+            return True
+        book.walk = walk
+        book.set_band()
+        return False
 
     def _walk(self, book: SymbolBook, walk: Walk, candle: Candle) -> list[Report]:
         """Go on until something happens, or the candle ends (an empty list)."""
@@ -320,12 +335,13 @@ class SimulatedExchange:
             if quantity <= 0.0:
                 return [resting_update(resting, OrderStatus.EXPIRED, time)]
         reports: list[Report] = []
-        for part in parts_of(book.instrument, quantity, self.settings.fill_parts):
+        count = self.settings.fill_parts
+        for part in (quantity,) if count == 1 else parts_of(book.instrument, quantity, count):
             reports.append(self._trade(book, held, resting, part, price, time, maker))
-            left = book.instrument.nearest_quantity(quantity - resting.filled)
-            status = OrderStatus.PARTIALLY_FILLED if left > 0.0 else OrderStatus.FILLED
+            done = resting.filled >= quantity
+            status = OrderStatus.FILLED if done else OrderStatus.PARTIALLY_FILLED
             reports.append(resting_update(resting, status, time))
-        if not held.quantity:
+        if not held.quantity and book.resting:
             reports += self._expire_closers(book, held, time)
         self._after_change(book)
         return reports
@@ -364,7 +380,8 @@ class SimulatedExchange:
         held.fees += fee
         if book.margin_type is MarginType.ISOLATED:
             held.isolated_margin = held.notional(held.entry_price) / book.leverage
-        resting.filled = book.instrument.nearest_quantity(resting.filled + quantity)
+        filled = resting.filled
+        resting.filled = book.instrument.nearest_quantity(filled + quantity) if filled else quantity
         resting.cost += price * quantity
         self._trades_made += 1
         return Fill(

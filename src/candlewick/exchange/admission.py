@@ -19,18 +19,19 @@ def refusal(exchange: SimulatedExchange, book: SymbolBook | None, order: Order) 
     """Return the error code and message for an order, or None when it is accepted."""
     if book is None:
         return -1121, "Invalid symbol."
-    if order.client_id in book.resting or any(
-        waiting.order.client_id == order.client_id for waiting in book.arrivals
+    client_id = order.client_id
+    if client_id in book.resting or (
+        book.arrivals and any(waiting.order.client_id == client_id for waiting in book.arrivals)
     ):
         return -4116, "ClientOrderId is duplicated."
-    return (
-        _bad_price(book, order)
-        or _bad_quantity(book, order)
-        or _bad_trigger(book, order)
-        or _nothing_to_reduce(book, order)
-        or _post_only_takes(book, order)
-        or _no_margin(exchange, book, order)
-    )
+    reason = _bad_price(book, order) or _bad_quantity(book, order)
+    if reason is not None:
+        return reason
+    if order.type.is_conditional:
+        return _bad_trigger(book, order)
+    if order.reduce_only:
+        return _nothing_to_reduce(book, order) or _post_only_takes(book, order)
+    return _post_only_takes(book, order) or _no_margin(exchange, book, order)
 
 
 def _bad_price(book: SymbolBook, order: Order) -> Refusal | None:
@@ -68,8 +69,6 @@ def _bad_quantity(book: SymbolBook, order: Order) -> Refusal | None:
 
 
 def _bad_trigger(book: SymbolBook, order: Order) -> Refusal | None:
-    if not order.type.is_conditional:
-        return None
     if order.type is OrderType.TRAILING_STOP_MARKET:
         if not 0.0 < order.callback_rate < 1.0:
             return -2007, "Invalid callBack rate."
@@ -84,8 +83,6 @@ def _bad_trigger(book: SymbolBook, order: Order) -> Refusal | None:
 
 
 def _nothing_to_reduce(book: SymbolBook, order: Order) -> Refusal | None:
-    if not order.reduce_only or order.type.is_conditional:
-        return None
     held = book.holdings.get(order.position_side)
     if held is None or -order.side.sign * held.quantity <= 0.0:
         return -2022, "ReduceOnly Order is rejected."
@@ -104,7 +101,7 @@ def _post_only_takes(book: SymbolBook, order: Order) -> Refusal | None:
 
 
 def _no_margin(exchange: SimulatedExchange, book: SymbolBook, order: Order) -> Refusal | None:
-    if order.reduce_only or order.close_position or order.type.is_conditional:
+    if order.close_position:
         return None
     price = order.price or book.last
     held = book.holdings.get(order.position_side)

@@ -7,6 +7,13 @@ from candlewick.models import Instrument, Position, PositionSide
 __all__ = ["Holding"]
 
 
+def _sum(held: float, change: float, instrument: Instrument) -> float:
+    """Add two exact quantities, exactly; opening and closing in one trade need no rounding."""
+    if held == 0.0:
+        return change
+    return 0.0 if change == -held else instrument.nearest_quantity(held + change)
+
+
 class Holding:
     """A position that changes: signed quantity, average entry price, isolated margin.
 
@@ -36,7 +43,7 @@ class Holding:
         ``closed * (price - entry)``; a trade through zero closes and opens at ``price``.
         """
         held = self.quantity
-        after = self.instrument.nearest_quantity(held + signed_quantity)
+        after = _sum(held, signed_quantity, self.instrument)
         realized = 0.0
         if held == 0.0:
             self.entry_price = price
