@@ -32,18 +32,6 @@ def _ratio(unit: float) -> tuple[int, int]:
     return Decimal(repr(unit)).as_integer_ratio()
 
 
-_FRACTIONS: dict[float, tuple[int, int]] = {}
-
-
-def _fraction(unit: float) -> tuple[int, int]:
-    """``unit`` as numerator and power of ten: 0.05 -> (5, 100)."""
-    found = _FRACTIONS.get(unit)
-    if found is None:
-        denominator = 10 ** _decimals(unit)
-        found = _FRACTIONS[unit] = int(Decimal(repr(unit)) * denominator), denominator
-    return found
-
-
 class MarginBracket(msgspec.Struct, frozen=True, gc=False):
     """One tier of maintenance margin, for a notional of at least ``floor`` and below ``cap``.
 
