@@ -1,0 +1,1 @@
+"""The measurements behind docs/guidelines.md, by topic."""
