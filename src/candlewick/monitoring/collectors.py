@@ -2,7 +2,8 @@
 
 Names and units follow https://prometheus.io/docs/practices/naming/: base units, counters end in
 ``_total``, fractions in ``_ratio``. Money has the account's quote currency as its unit and no
-suffix.
+suffix. A counter whose labels are known starts at zero: an increase from nothing is none to
+Prometheus.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from prometheus_client.core import (
 
 import candlewick
 from candlewick.audit import JournalState, JournalStats
-from candlewick.bus import HandlerInfo
+from candlewick.bus import HandlerInfo, ReportKind
 from candlewick.engine import EngineState
 from candlewick.monitoring.exposition import Collector
 from candlewick.monitoring.health import CHECKS, problems
 from candlewick.monitoring.metrics import Metrics
 from candlewick.monitoring.process import read_process
 from candlewick.monitoring.sources import EngineSample, Sources
+from candlewick.risk import DenialCode
 
 __all__ = ["collectors_of"]
 
@@ -172,7 +174,10 @@ def _bus(sources: Sources) -> Iterator[Metric]:
     handlers = bus.handlers()
     yield _counter("bus_published_events", "Events that were published.", bus.published)
     yield _counter("bus_refused_events", "Events not taken because a queue was full.", bus.refused)
-    yield _counters("bus_reports", "What the bus found amiss.", "kind", sources.reports)
+    yield _counters(
+        "bus_reports", "What the bus found amiss.", "kind",
+        {str(kind): sources.reports.get(kind, 0) for kind in ReportKind},
+    )  # fmt: skip
 
     def by_handler(read: str) -> dict[str, float]:
         return {info.name: getattr(info, read) for info in handlers}
@@ -273,10 +278,13 @@ def _engine(sources: Sources) -> Iterator[Metric]:
     ):
         yield _counter(name, text, getattr(engine, name))
     yield _counters(
-        "order_rejections", "Orders refused, by the exchange's code; withheld: by us.", "code",
+        "order_rejections", "Orders refused, by the exchange's code; local: it has none.", "code",
         engine.rejections,
     )  # fmt: skip
-    yield _counters("denials", "Signals that did not become an order.", "code", engine.denials)
+    yield _counters(
+        "denials", "Signals that did not become an order.", "code",
+        {str(code): engine.denials.get(code, 0) for code in DenialCode},
+    )  # fmt: skip
 
 
 def _books(engine: EngineSample) -> Iterator[Metric]:
