@@ -17,7 +17,7 @@ class EventType(StrEnum):
     STOP_REQUESTED = "stop_requested"  # input
 
     CANDLE_CLOSED = "candle_closed"  # input
-    STREAM_CHANGED = "stream_changed"
+    STREAM_CHANGED = "stream_changed"  # input
     TIMER_FIRED = "timer_fired"  # input
 
     SIGNAL_GENERATED = "signal_generated"
@@ -61,6 +61,8 @@ class EventType(StrEnum):
     JOURNAL_CLOCK_STEPPED = "journal_clock_stepped"
     JOURNAL_RECOVERED = "journal_recovered"
     JOURNAL_CLOSED = "journal_closed"
+
+    __hash__ = str.__hash__  # that of enums is a Python function, and log_event looks types up
 
 
 class JournalState(StrEnum):

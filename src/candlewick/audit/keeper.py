@@ -1,154 +1,198 @@
-"""`Keeper`: the thread that does what may wait for the disk: prepare, sync and seal segments.
+"""`Keeper`: the thread that does what may wait for the disk: prepare, name, sync, seal segments.
 
-It sleeps until there is something to do, and never holds what a writer of records needs.
+The writer of records never waits for it: what passes between the two are queues that neither side
+can block. Callbacks of the journal's owner are called from here too.
 """
 
 from __future__ import annotations
 
+import logging
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from candlewick.audit.naming import sync_directory
 from candlewick.audit.segment import Segment
+from candlewick.audit.stats import Latencies
 
 __all__ = ["Keeper"]
 
 _RETRY_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Prepares one segment ahead, seals used ones, and syncs the active one.
+    """Has one segment ready, seals used ones, and syncs the active one.
 
     Args:
+        directory: of the journal.
+        active: the segment that records go to now.
         make: makes the next segment; OSError when there is no room.
-        sync_interval_s: how long written records may be without `fdatasync`.
-        on_room: told None when a segment is ready, or the error when none can be made.
+        sync_interval_s: how long written records may be without a sync.
+        on_health: told after each round of work: None when all is well, or the error that keeps
+            coming back.
     """
 
     def __init__(
         self,
+        directory: Path,
+        active: Segment,
         make: Callable[[], Segment],
         sync_interval_s: float,
-        on_room: Callable[[OSError | None], None],
+        on_health: Callable[[OSError | None], None],
     ) -> None:
-        self.ready: Segment | None = None
-        self.syncs = 0
-        self.sync_ns_last = 0
-        self.sync_ns_max = 0
-        self.sync_ns_total = 0
-        self.sync_latency = [0] * 64  # counts by the bit length of the nanoseconds
-        self.sync_error: OSError | None = None
+        self.syncs = Latencies()
+        self.errors: dict[str, OSError] = {}
+        self._directory = directory
+        self._active = active
         self._make = make
         self._interval_s = sync_interval_s
-        self._on_room = on_room
-        self._wake = threading.Event()
+        self._on_health = on_health
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._ready: deque[Segment] = deque()
+        self._names: deque[tuple[Segment, Path]] = deque()
+        self._used: deque[Segment] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._disk = threading.Lock()  # one thread at a time waits for the disk
+        self._clean_since = time.monotonic()
         self._stopping = False
-        self._wanted = False
-        self._used: deque[tuple[Segment, Callable[[Path], None] | None]] = deque(maxlen=64)
-        self._active: Segment | None = None
-        self._dirty_since = 0.0
         self._thread = threading.Thread(target=self._run, name="journal-keeper", daemon=True)
         self._thread.start()
 
-    # -- called by the writer: none of these waits -------------------------------------------------
+    # -- called by the writer: none of these waits -----------------------------------------------
 
-    def activate(self, segment: Segment) -> None:
-        """Sync this segment from now on, and prepare the next one."""
+    @property
+    def has_ready(self) -> bool:
+        """True when a prepared segment can be taken."""
+        return bool(self._ready)
+
+    def take(self, path: Path) -> Segment:
+        """Take the prepared segment, which gets this name; records go to it from now on."""
+        segment = self._ready[0]
+        self._names.append((segment, path))  # first: nothing is prepared before it has its name
         self._active = segment
-        self._wanted = True
-        self._wake.set()
+        self._ready.popleft()
+        return segment
 
-    def retire(self, segment: Segment, then: Callable[[Path], None] | None = None) -> None:
-        """Seal a used segment, and hand its path on."""
-        self._used.append((segment, then))
-        self._wake.set()
+    def retire(self, segment: Segment) -> None:
+        """Seal a segment that records do not go to any more, and prepare the next one."""
+        self._used.append(segment)
+        self._wake.put(None)
 
-    def written(self) -> None:
-        """Something was written since the last sync."""
-        if not self._dirty_since:
-            self._dirty_since = time.monotonic()
-            self._wake.set()
+    def call(self, function: Callable[[], object]) -> None:
+        """Call this from the keeper's thread."""
+        self._calls.append(function)
+        self._wake.put(None)
 
     @property
     def lag_s(self) -> float:
-        """How long the oldest record that is not yet on the disk has waited, seconds."""
-        since = self._dirty_since
-        return time.monotonic() - since if since else 0.0
+        """How long the oldest record that is not on the disk may have waited, seconds."""
+        if not self._used and not self._active.is_dirty:
+            return 0.0
+        return time.monotonic() - self._clean_since
 
-    def take(self) -> Segment | None:
-        """Take the prepared segment, if there is one."""
-        segment, self.ready = self.ready, None
-        return segment
+    # -- called by anybody who can wait ----------------------------------------------------------
+
+    def flush(self) -> None:
+        """Wait until the disk has all records written so far; raises OSError."""
+        with self._disk:
+            self._name_segments()
+            self._seal_used()
+            self._sync_active()
 
     def stop(self) -> None:
-        """Finish what was asked for and end the thread."""
+        """Seal the active segment, finish what was asked for, and end the thread."""
+        self._used.append(self._active)
         self._stopping = True
-        self._wake.set()
+        self._wake.put(None)
         self._thread.join()
-        if self.ready is not None:
-            self.ready.discard()
-            self.ready = None
+        while self._ready:
+            self._ready.popleft().discard()
 
-    # -- the thread --------------------------------------------------------------------------------
+    def abandon(self) -> None:
+        """In a forked child: close the files, which are the parent's."""
+        for segment in (self._active, *self._ready, *self._used):
+            if not segment.sealed:
+                segment.close()
+
+    # -- the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(self._patience())
-            self._wake.clear()
-            self._seal_used()
-            if self._stopping:
+            stopping = self._stopping
+            self._round(stopping)
+            if stopping:
                 return
-            if self._wanted and self.ready is None:
-                self._prepare()
-            since = self._dirty_since
-            if since and time.monotonic() - since >= self._interval_s:
-                self._sync()
+            if self._stopping:
+                continue
+            try:
+                self._wake.get(timeout=self._patience())
+                while True:
+                    self._wake.get_nowait()
+            except queue.Empty:
+                pass
 
-    def _patience(self) -> float | None:
-        """How long to sleep when nobody calls; None for as long as it takes."""
-        if self._stopping:
-            return 0.0
-        waits = []
-        if self._dirty_since:
-            waits.append(self._dirty_since + self._interval_s - time.monotonic())
-        if self._wanted and self.ready is None:
-            waits.append(_RETRY_S)
-        return max(0.0, min(waits)) if waits else None
+    def _patience(self) -> float:
+        return min(_RETRY_S, self._interval_s) if self.errors else self._interval_s
+
+    def _round(self, stopping: bool) -> None:
+        with self._disk:
+            self._try("name", self._name_segments)
+            self._try("seal", self._seal_used)
+        if not stopping:
+            if not self._ready and not self._names:
+                self._try("prepare", self._prepare)
+            if time.monotonic() - self._clean_since >= self._interval_s:
+                with self._disk:
+                    self._try("sync", self._sync_active)
+        self._on_health(next(iter(self.errors.values()), None))
+        while self._calls:
+            function = self._calls.popleft()
+            try:
+                function()
+            except Exception:  # noqa: BLE001 - a hook that fails must not end the thread
+                _log.exception("a hook of the journal %s raised", self._directory)
+
+    def _try(self, what: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError as error:
+            self.errors[what] = error
+        else:
+            self.errors.pop(what, None)
 
     def _prepare(self) -> None:
+        segment = self._make()
         try:
-            self.ready = self._make()
-        except OSError as error:
-            self._on_room(error)
-            return
-        self._wanted = False
-        self._on_room(None)
+            sync_directory(self._directory)
+        except OSError:
+            segment.discard()
+            raise
+        self._ready.append(segment)
 
-    def _sync(self) -> None:
-        segment = self._active
-        self._dirty_since = 0.0
-        if segment is None:
-            return
-        start = time.perf_counter_ns()
-        try:
-            segment.sync()
-            self.sync_error = None
-        except OSError as error:
-            self.sync_error = error
-            self._on_room(error)
-        self.syncs += 1
-        taken = time.perf_counter_ns() - start
-        self.sync_ns_last = taken
-        self.sync_ns_max = max(self.sync_ns_max, taken)
-        self.sync_ns_total += taken
-        self.sync_latency[taken.bit_length()] += 1
+    def _name_segments(self) -> None:
+        while self._names:
+            segment, path = self._names[0]
+            if segment.path != path:
+                segment.rename(path)
+            sync_directory(self._directory)
+            self._names.popleft()
 
     def _seal_used(self) -> None:
         while self._used:
-            segment, then = self._used.popleft()
-            path = segment.path
-            segment.seal()
-            if then is not None:
-                then(path)
+            self._used[0].seal()
+            self._used.popleft()
+
+    def _sync_active(self) -> None:
+        now = time.monotonic()
+        segment = self._active
+        if segment.is_dirty:
+            start = time.perf_counter_ns()
+            try:
+                segment.sync()
+            finally:
+                self.syncs.add(time.perf_counter_ns() - start)
+        self._clean_since = now

@@ -15,26 +15,36 @@ __all__ = ["DirectoryLock"]
 class DirectoryLock:
     """An exclusive lock on ``.lock`` in a directory; it ends with the process that holds it."""
 
-    __slots__ = ("_fd", "path")
+    __slots__ = ("_handle", "path")
 
     def __init__(self, directory: Path) -> None:
-        """Take the lock; raises JournalError naming the process that has it."""
+        """Take the lock.
+
+        Raises JournalError naming the process that has it; OSError where the file cannot be made.
+        """
         self.path = directory / ".lock"
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.read(self._fd, 500).decode(errors="replace").strip() or "another process"
-            os.close(self._fd)
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            owner = f"process {os.getpid()} ({' '.join(sys.argv)[:300]})\n".encode()
+            os.pwrite(self._handle, owner, 0)
+            os.ftruncate(self._handle, len(owner))
+        except BlockingIOError:
+            holder = os.pread(self._handle, 500, 0).decode(errors="replace").strip()
+            os.close(self._handle)
             raise JournalError(
-                f"the journal {directory} is being written by {owner};"
+                f"the journal {directory} is being written by {holder or 'another process'};"
                 " stop it, or choose another directory"
             ) from None
-        os.ftruncate(self._fd, 0)
-        command = " ".join(sys.argv)[:300]
-        os.write(self._fd, f"process {os.getpid()} ({command})\n".encode())
+        except BaseException:
+            os.close(self._handle)
+            raise
 
     def release(self) -> None:
         """Give the lock back."""
-        os.ftruncate(self._fd, 0)
-        os.close(self._fd)
+        os.ftruncate(self._handle, 0)
+        os.close(self._handle)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the file, so that the lock ends with the parent."""
+        os.close(self._handle)

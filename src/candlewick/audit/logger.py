@@ -2,84 +2,73 @@
 
 from __future__ import annotations
 
-import hashlib
+import atexit
+import contextlib
+import logging
 import os
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import msgspec
-
 from candlewick.audit.encoding import Encoder
 from candlewick.audit.events import EventType, JournalState
+from candlewick.audit.held import HeldLines
 from candlewick.audit.keeper import Keeper
 from candlewick.audit.lock import DirectoryLock
-from candlewick.audit.naming import DAY_NS, day_of, next_name
-from candlewick.audit.recovery import PREPARED, find_end
+from candlewick.audit.naming import NEXT, SegmentNames, sync_directory
+from candlewick.audit.recovery import KEPT_IN_RECORD, End, find_end
 from candlewick.audit.segment import Segment
+from candlewick.audit.stats import JournalStats, Latencies
 from candlewick.errors import ConfigError, JournalError
 
-__all__ = ["AuditLogger", "JournalStats"]
+__all__ = ["AuditLogger"]
 
-_FORMAT = 1
+FORMAT = 1
 _SAMPLE = 63  # one record in 64 is timed
-_HELD = 10_000
+_HELD_BYTES = 16 * 1024 * 1024
 _SECOND_NS = 1_000_000_000
+_AROUND_DATA = 320  # bytes of a line that are not its data, at most
+_LONGEST_TYPE = 100
 
 Durability = Literal["async", "sync"]
 _OPEN: weakref.WeakSet[AuditLogger] = weakref.WeakSet()
-
-
-class JournalStats(msgspec.Struct, frozen=True):
-    """Figures of a journal for monitoring; ``held`` records wait for room, ``lost`` had none.
-
-    Latencies are nanoseconds of the caller's time (one record in 64) and of `fdatasync`;
-    ``write_latency[n]`` and ``sync_latency[n]`` count those of bit length ``n``, ``..._ns_total``
-    is their sum. ``sync_lag_s`` is the age of the oldest record not yet on the disk.
-    """
-
-    records: int
-    bytes: int
-    segments: int
-    held: int
-    lost: int
-    encoding_failures: int
-    write_ns_last: int
-    write_ns_max: int
-    write_ns_total: int
-    write_latency: tuple[int, ...]
-    syncs: int
-    sync_ns_last: int
-    sync_ns_max: int
-    sync_ns_total: int
-    sync_latency: tuple[int, ...]
-    sync_lag_s: float
-    state: JournalState
+_log = logging.getLogger(__name__)
 
 
 class AuditLogger:
-    """The journal of one process.
+    """The journal of one process; any thread may write to it.
 
     Args:
         directory: holds the files; made when missing. One process writes it at a time.
         run_id: stands in each file's first record.
-        durability: "async" syncs to the disk in the background at least every
-            ``sync_interval_s``; "sync" waits for the disk in every call.
+        durability: "async" syncs to the disk in the background every ``sync_interval_s``; "sync"
+            waits for the disk in every call.
         segment_bytes: size of one file; a new one begins there and at UTC midnight.
-        on_state: called with (state, reason) when the journal runs out of room or recovers; comes
-            from another thread.
-        on_anchor: called with (day, sequence, hash) when a day's last record is known.
+        sync_interval_s: see ``durability``.
+        on_state: called with (state, reason) when the journal runs out of room or recovers, from
+            another thread.
+        on_anchor: called with (day, sequence, hash) when a day's last record is known, and at the
+            end, from another thread.
         clock: UTC nanoseconds.
 
     Raises:
         JournalError: the directory cannot be written, belongs to another process, or ends with
             something that is not a record.
     """
+
+    __slots__ = (
+        "__weakref__", "_active", "_busy", "_clock", "_day_end", "_deferred",
+        "_directory_lock", "_encode", "_encoder", "_hash", "_heads", "_held", "_keeper",
+        "_last_ns", "_lock", "_lost", "_names", "_nearly_full", "_on_anchor", "_on_state",
+        "_opened_after", "_owner", "_sealed_bytes", "_segment_bytes", "_segments", "_sequence",
+        "_sync_each", "_writes", "directory", "run_id", "state",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -97,25 +86,43 @@ class AuditLogger:
             raise ConfigError(f"durability {durability!r} must be 'async' or 'sync'")
         if segment_bytes < 65_536:
             raise ConfigError(f"segment_bytes {segment_bytes!r} must be at least 65536")
+        if not sync_interval_s > 0.0:
+            raise ConfigError(f"sync_interval_s {sync_interval_s!r} must be above 0")
         self.directory = Path(directory)
         self.run_id = run_id
         self.state = JournalState.OK
         self._sync_each = durability == "sync"
         self._segment_bytes = segment_bytes
+        self._nearly_full = segment_bytes - _AROUND_DATA
         self._on_state = on_state
         self._on_anchor = on_anchor
         self._clock = clock
-        self._encode = Encoder()
-        self._lock = threading.Lock()
-        self._held: deque[bytes] = deque(maxlen=_HELD)
+        self._encoder = Encoder()
+        self._encode = self._encoder.encode
+        self._heads: dict[str, bytes] = {}
+        self._lock = threading.RLock()
+        self._busy = False  # a record is being written; a signal handler may come in between
+        self._deferred: deque[tuple[str, bytes]] = deque()
+        self._held = HeldLines(_HELD_BYTES)
         self._lost = 0
-        self._records = self._bytes = self._segments = self._prepared = 0
-        self._write_ns_last = self._write_ns_max = self._write_ns_total = 0
-        self._write_latency = [0] * 64
+        self._segments = self._sealed_bytes = 0
+        self._writes = Latencies()
+        self._owner = os.getpid()
         self._directory_lock = self._take_directory()
-        self._open(sync_interval_s)
+        try:
+            self._open(sync_interval_s)
+        except OSError as error:
+            self._directory_lock.release()
+            raise JournalError(
+                f"no journal file can be made in {self.directory}: {error.strerror};"
+                " free some space or choose another directory"
+            ) from error
+        except BaseException:
+            self._directory_lock.release()
+            raise
+        _OPEN.add(self)
 
-    # -- opening -----------------------------------------------------------------------------------
+    # -- opening ---------------------------------------------------------------------------------
 
     def _take_directory(self) -> DirectoryLock:
         try:
@@ -128,52 +135,48 @@ class AuditLogger:
             ) from error
 
     def _open(self, sync_interval_s: float) -> None:
+        end = find_end(self.directory)
+        self._sequence = self._opened_after = end.sequence
+        self._hash = end.hash
+        self._last_ns = end.time_ns
+        now = self._clock()
+        self._names = SegmentNames(self.directory, now, end.day)
+        self._day_end = self._names.end_ns
+        self._active = Segment(self._names.next(now), self._segment_bytes, settled=self._sync_each)
         try:
-            end = find_end(self.directory)
-            self._sequence = end.sequence
-            self._hash = end.hash
-            self._last_ns = end.time_ns
-            now = max(self._clock(), self._last_ns)
-            self._start_day(now)
-            self._active = Segment(next_name(self.directory, self._day), self._segment_bytes)
-        except OSError as error:
-            self._directory_lock.release()
-            raise JournalError(
-                f"no journal file can be made in {self.directory}: {error.strerror};"
-                " free some space or choose another directory"
-            ) from error
+            sync_directory(self.directory)
+            self._write_opening(end, now)
+            end.cut()
         except BaseException:
-            self._directory_lock.release()
+            self._active.close()
             raise
-        self._number = int(self._active.path.name.split(".")[1])
-        self._keeper = Keeper(self._make_segment, sync_interval_s, self._room_changed)
-        self._keeper.activate(self._active)
-        _OPEN.add(self)
-        resumed = end.sequence > 0
-        self._head(resumed=resumed)
-        if end.torn:
-            self.log_event(
-                EventType.JOURNAL_TORN_TAIL,
-                {"bytes": len(end.torn), "text": end.torn[:4096].decode(errors="replace")},
-            )
+        self._keeper = Keeper(
+            self.directory, self._active, self._make_segment, sync_interval_s, self._on_health
+        )
 
-    def _start_day(self, now_ns: int) -> None:
-        self._day = day_of(now_ns)
-        self._day_end = (now_ns // DAY_NS + 1) * DAY_NS
+    def _write_opening(self, end: End, now: int) -> None:
+        """Say in the new segment what was found: the end, the torn tail, a clock set back."""
+        after = "closed" if end.closed else "killed" if end.sequence else "nothing"
+        opened = self._head() | {"process": os.getpid(), "after": after}
+        self._append(EventType.JOURNAL_OPENED, self._encode(opened), max(now, self._last_ns))
+        if end.torn:
+            text = end.torn[:KEPT_IN_RECORD].decode(errors="replace")
+            torn = {"bytes": len(end.torn), "kept": end.kept, "text": text}
+            self._append(EventType.JOURNAL_TORN_TAIL, self._encode(torn), self._last_ns)
+        if now < self._last_ns:
+            self._set_back(now)
+
+    def _head(self) -> dict[str, Any]:
+        """What the first record of a segment says: enough to verify it without those before."""
+        return {
+            "format": FORMAT,
+            "run_id": self.run_id,
+            "segment_bytes": self._segment_bytes,
+            "previous": self._hash.decode(),
+        }
 
     def _make_segment(self) -> Segment:
-        self._prepared += 1
-        path = self.directory / f"{os.getpid()}-{self._prepared}{PREPARED}"
-        return Segment(path, self._segment_bytes)
-
-    def _head(self, *, resumed: bool) -> None:
-        """Write the first record of a segment."""
-        kind = EventType.JOURNAL_OPENED if self._segments == 0 else EventType.JOURNAL_SEGMENT
-        self._segments += 1
-        self.log_event(
-            kind,
-            {"format": _FORMAT, "run_id": self.run_id, "process": os.getpid(), "resumed": resumed},
-        )
+        return Segment(self.directory / NEXT, self._segment_bytes, settled=self._sync_each)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -182,188 +185,243 @@ class AuditLogger:
 
         The data is encoded now: later changes to it do not alter the record. What cannot be
         encoded is recorded by its repr. Returns 0 for a record that was lost because there is
-        no room on the disk and no more in memory.
+        no room on the disk and no more in memory, and for one from a signal handler that came in
+        the middle of another record: this one follows at once.
 
         Raises:
             JournalError: the journal is stopped, or belongs to the parent of this process.
         """
-        start = time.perf_counter_ns() if not self._records & _SAMPLE else 0
+        start = 0 if self._sequence & _SAMPLE else time.perf_counter_ns()
         encoded = self._encode(data)
         with self._lock:
-            sequence = self._write(event_type, encoded)
+            if self._busy:
+                self._deferred.append((event_type, encoded))
+                return 0
+            self._busy = True
+            try:
+                sequence = self._append(event_type, encoded)
+                while self._deferred:
+                    self._append(*self._deferred.popleft())
+            finally:
+                self._busy = False
+            segment = self._active
         if start:
-            self._write_ns_last = taken = time.perf_counter_ns() - start
-            self._write_ns_total += taken
-            self._write_latency[taken.bit_length()] += 1
-            if taken > self._write_ns_max:
-                self._write_ns_max = taken
+            self._writes.add(time.perf_counter_ns() - start)
         if self._sync_each:
-            self._active.sync()
-        else:
-            self._keeper.written()
+            self._sync(segment)
         return sequence
 
-    def _write(self, event_type: str, encoded: bytes) -> int:
-        if self.state is not JournalState.OK:
-            return self._write_without_room(event_type, encoded)
-        now = self._clock()
-        if now < self._last_ns:
-            now = self._clock_stepped(now)
-        if now >= self._day_end:
-            self._rotate(now)
-        line = self._line(event_type, now, encoded)
-        if not self._active.fits(len(line)) and not self._rotate(now):
-            return self._hold(line)
-        self._active.append(line)
-        return self._sequence
+    def _append(self, event_type: str, encoded: bytes, now: int = 0) -> int:
+        """Make the next line of the chain and hand it to the kernel.
 
-    def _line(self, event_type: str, now: int, encoded: bytes) -> bytes:
-        """Make the next line of the chain."""
-        self._last_ns = now
-        self._sequence = sequence = self._sequence + 1
-        head = f'{{"seq":{sequence},"time_ns":{now},"type":"{event_type}","data":'
-        body = head.encode() + encoded
-        digest = hashlib.sha256(self._hash + body).hexdigest().encode()
+        Without a time the record gets the clock's, and goes into the file where it belongs.
+        """
+        if not now:
+            now = self._clock()
+            if now < self._last_ns:
+                now = self._set_back(now)
+            if now >= self._day_end or self._active.position + len(encoded) > self._nearly_full:
+                self._rotate(now)
+        head = self._heads.get(event_type) or self._learn_type(event_type)
+        sequence = self._sequence + 1
+        body = b'{"seq":%d,"time_ns":%d%b%b' % (sequence, now, head, encoded)
+        digest = sha256(self._hash + body).hexdigest().encode()
+        line = b'%b,"hash":"%b"}' % (body, digest)
+        segment = self._active
+        start = segment.position
+        try:
+            if self._held.bytes:
+                return self._hold(line, digest, sequence, now)
+            segment.append(line)
+            self._sequence = sequence
+            self._hash = digest
+            self._last_ns = now
+        except OSError as error:
+            self._set_state(JournalState.WITHOUT_ROOM, error.strerror or str(error))
+            return self._hold(line, digest, sequence, now)
+        except BaseException:  # Ctrl+C, in the middle: the record is written all the same
+            segment.position = start
+            segment.append(line)
+            self._advance(digest, sequence, now)
+            raise
+        return sequence
+
+    def _advance(self, digest: bytes, sequence: int, now: int) -> None:
+        self._sequence = sequence
         self._hash = digest
-        line = body + b',"hash":"' + digest + b'"}\n'
-        self._records += 1
-        self._bytes += len(line)
-        return line
+        self._last_ns = now
 
-    def _clock_stepped(self, now: int) -> int:
-        """Times never run backwards in the journal; a step of more than a second is recorded."""
+    def _learn_type(self, event_type: str) -> bytes:
+        """Encode an event's type once; it can be any text, and is cut where it is too long."""
+        name = self._encode(str(event_type)[:_LONGEST_TYPE])
+        head = b',"type":%b,"data":' % name
+        if len(self._heads) < 1_000:
+            self._heads[event_type] = head
+        return head
+
+    def _set_back(self, now: int) -> int:
+        """The clock runs behind the last record: wait for it, or record that it was set back."""
         last = self._last_ns
-        if last - now > _SECOND_NS:
-            data = b'{"clock_ns":%d,"behind_ns":%d}' % (now, last - now)
-            line = self._line(EventType.JOURNAL_CLOCK_STEPPED, last, data)
-            if self._active.fits(len(line)):
-                self._active.append(line)
-            else:
-                self._held.append(line)
-        return last
+        if last - now <= _SECOND_NS:
+            return last
+        stepped = {"from_ns": last, "to_ns": now}
+        self._append(EventType.JOURNAL_CLOCK_STEPPED, self._encode(stepped), now)
+        return now
 
-    def _rotate(self, now: int) -> bool:
+    def _rotate(self, now: int, *, head: bool = True) -> bool:
         """Go on in the prepared segment; False when there is none."""
-        segment = self._keeper.take()
-        if segment is None:
+        if self.state is JournalState.CLOSED:
+            raise self._closed_error()
+        keeper = self._keeper
+        if not keeper.has_ready:
             return False
-        old, ended = self._active, self._day
-        if now >= self._day_end:
-            self._start_day(now)
-            self._number = 0
-        self._number += 1
-        segment.rename(self.directory / f"{self._day}.{self._number:04d}.jsonl")
-        self._active = segment
+        old, day = self._active, self._names.day
+        path = self._names.next(now)
+        if self._names.day != day:
+            self._anchor(day)
+        self._day_end = self._names.end_ns
+        self._active = keeper.take(path)
         self._segments += 1
-        self._keeper.retire(old, self._anchor_of(ended) if ended != self._day else None)
-        self._keeper.activate(segment)
+        self._sealed_bytes += old.position
+        if head:
+            self._append(EventType.JOURNAL_SEGMENT, self._encode(self._head()), now)
+        keeper.retire(old)
         return True
 
-    def _anchor_of(self, day: str) -> Callable[[Path], None] | None:
-        if self._on_anchor is None:
-            return None
-        hook, sequence, digest = self._on_anchor, self._sequence, self._hash.decode()
-        return lambda _: hook(day, sequence, digest)
+    def _anchor(self, day: str) -> None:
+        if self._on_anchor is not None:
+            hook, sequence, digest = self._on_anchor, self._sequence, self._hash.decode()
+            self._keeper.call(lambda: hook(day, sequence, digest))
+
+    def _sync(self, segment: Segment) -> None:
+        try:
+            if segment.is_dirty:
+                self._keeper.flush()
+        except OSError as error:
+            self._set_state(JournalState.WITHOUT_ROOM, error.strerror or str(error))
 
     # -- a full disk -----------------------------------------------------------------------------
 
-    def _hold(self, line: bytes) -> int:
-        self._held.append(line)
-        self._set_state(JournalState.WITHOUT_ROOM, "no segment is ready")
-        return self._sequence
-
-    def _write_without_room(self, event_type: str, encoded: bytes) -> int:
-        if self.state is JournalState.CLOSED:
-            raise JournalError(f"the journal {self.directory} is stopped; nothing can be recorded")
-        now = max(self._clock(), self._last_ns)
-        # Once a record waits in memory, all later ones wait behind it: the chain has one order.
-        if len(self._held) >= _HELD - 1:
+    def _hold(self, line: bytes, digest: bytes, sequence: int, now: int) -> int:
+        """Keep a line in memory; once one waits there, all later ones wait behind it."""
+        if not self._held.add(line):
             self._lost += 1
             return 0
-        line = self._line(event_type, now, encoded)
-        if not self._held and self._active.fits(len(line)):
-            self._active.append(line)
-        else:
-            self._held.append(line)
-        return self._sequence
+        self._advance(digest, sequence, now)
+        return sequence
 
-    def _room_changed(self, error: OSError | None) -> None:
-        """Called by the keeper when a segment is ready, or cannot be made."""
+    def _on_health(self, error: OSError | None) -> None:
+        """Called by the keeper after each round: what was wrong may be over."""
         if error is not None:
             self._set_state(JournalState.WITHOUT_ROOM, error.strerror or str(error))
-            return
-        with self._lock:
-            if self.state is not JournalState.WITHOUT_ROOM:
-                return
-            if not self._write_held():
-                return
-            lost, self._lost = self._lost, 0
-            self.state = JournalState.OK
-        self.log_event(EventType.JOURNAL_RECOVERED, {"lost": lost})
-        if self._on_state is not None:
-            self._on_state(JournalState.OK, "there is room again")
+        elif self.state is JournalState.WITHOUT_ROOM and self._write_held():
+            with self._lock:
+                if self.state is not JournalState.WITHOUT_ROOM or self._held.bytes:
+                    return
+                lost, self._lost = self._lost, 0
+                self._set_state(JournalState.OK, "there is room again")
+                recovered = self._encode({"lost": lost})
+                self._append(EventType.JOURNAL_RECOVERED, recovered, self._last_ns)
 
     def _write_held(self) -> bool:
-        """Write what waited in memory, in order; False when it needs one more segment."""
-        while self._held:
-            if not self._active.fits(len(self._held[0])) and not self._rotate(self._last_ns):
-                return False
-            self._active.append(self._held.popleft())
+        """Write what waited in memory, in order; False when there is no room for it yet.
+
+        A few lines at a time, so that nobody who records something waits for long.
+        """
+        while self._held.bytes:
+            with self._lock:
+                for _ in range(min(len(self._held), 100)):
+                    line = self._held.first
+                    if self._active.position + len(line) >= self._segment_bytes:
+                        self._rotate(self._last_ns, head=False)
+                    try:
+                        self._active.append(line)
+                    except OSError:
+                        return False
+                    self._held.drop_first()
         return True
 
     def _set_state(self, state: JournalState, reason: str) -> None:
-        if self.state is JournalState.CLOSED or self.state is state:
-            return
-        self.state = state
-        if self._on_state is not None:
-            self._on_state(state, reason)
+        with self._lock:
+            if self.state is JournalState.CLOSED or self.state is state:
+                return
+            self.state = state
+            if self._on_state is not None:
+                hook = self._on_state
+                self._keeper.call(lambda: hook(state, reason))
 
     # -- ending ----------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Wait until the disk has every record written so far."""
-        if self.state is not JournalState.CLOSED:
-            self._active.sync()
+        """Wait until the disk has every record written so far.
 
-    def stop(self) -> None:
-        """Write the closing record, wait for the disk, and give the directory back. Idempotent."""
+        Raises JournalError where it cannot.
+        """
         if self.state is JournalState.CLOSED:
             return
-        self.log_event(EventType.JOURNAL_CLOSED, {"records": self._records + 1})
+        try:
+            self._keeper.flush()
+        except OSError as error:
+            self._set_state(JournalState.WITHOUT_ROOM, error.strerror or str(error))
+            raise JournalError(
+                f"the journal {self.directory} cannot be written to the disk: {error.strerror}"
+            ) from error
+
+    def stop(self) -> None:
+        """Write the closing record, wait for the disk, and give the directory back. Idempotent.
+
+        Raises JournalError when records are not on the disk.
+        """
         with self._lock:
+            if self.state is JournalState.CLOSED:
+                return
             self._write_held()
-            self.state = JournalState.CLOSED
-        self._keeper.retire(self._active, self._anchor_of(self._day))
+            closing = {"records": self._sequence - self._opened_after + 1, "lost": self._lost}
+            self._busy = True
+            try:
+                self._append(EventType.JOURNAL_CLOSED, self._encode(closing))
+                while self._deferred:
+                    self._append(*self._deferred.popleft())
+                    self._append(EventType.JOURNAL_CLOSED, self._encode(closing))
+            finally:
+                self._busy = False
+                self.state = JournalState.CLOSED
+                self._day_end = 0  # every later record goes to `_rotate`, which refuses it
+            self._anchor(self._names.day)
         self._keeper.stop()
         self._directory_lock.release()
         _OPEN.discard(self)
-        if self._held:
+        error = next(iter(self._keeper.errors.values()), None)
+        if self._held.bytes or error is not None:
+            reason = f"{error.strerror}" if error else "there is no room on the disk"
             raise JournalError(
-                f"{len(self._held)} records could not be written to {self.directory}:"
-                " there is no room on the disk"
+                f"{len(self._held)} records are in memory only, and others may not be on the disk"
+                f" in {self.directory}: {reason}"
             )
 
     def stats(self) -> JournalStats:
         """Return the figures as they are now."""
-        keeper = self._keeper
+        keeper, writes, syncs = self._keeper, self._writes, self._keeper.syncs
+        error = next(iter(keeper.errors.values()), None)
         return JournalStats(
-            self._records,
-            self._bytes,
-            self._segments,
-            len(self._held),
-            self._lost,
-            self._encode.failures,
-            self._write_ns_last,
-            self._write_ns_max,
-            self._write_ns_total,
-            tuple(self._write_latency),
-            keeper.syncs,
-            keeper.sync_ns_last,
-            keeper.sync_ns_max,
-            keeper.sync_ns_total,
-            tuple(keeper.sync_latency),
-            keeper.lag_s,
-            self.state,
+            records=self._sequence - self._opened_after,
+            bytes=self._sealed_bytes + self._active.position,
+            segments=self._segments + 1,
+            held=len(self._held),
+            lost=self._lost,
+            encoding_failures=self._encoder.failures,
+            write_ns_last=writes.last,
+            write_ns_max=writes.longest,
+            write_ns_total=writes.total,
+            write_latency=tuple(writes.by_bit_length),
+            syncs=syncs.count,
+            sync_ns_last=syncs.last,
+            sync_ns_max=syncs.longest,
+            sync_ns_total=syncs.total,
+            sync_latency=tuple(syncs.by_bit_length),
+            sync_lag_s=keeper.lag_s,
+            state=self.state,
+            error=str(error) if error is not None else "",
         )
 
     def __enter__(self) -> AuditLogger:
@@ -377,11 +435,22 @@ class AuditLogger:
     ) -> None:
         self.stop()
 
+    def _closed_error(self) -> JournalError:
+        if self._owner != os.getpid():
+            return JournalError(
+                f"the journal {self.directory} belongs to process {self._owner}, from which this"
+                " one was forked; open another journal here"
+            )
+        return JournalError(f"the journal {self.directory} is stopped; nothing can be recorded")
+
     def _disown(self) -> None:
         """In a forked child the journal is the parent's: refuse all records."""
         self.state = JournalState.CLOSED
-        self._lock = threading.Lock()
-        self._active.abandon()
+        self._day_end = 0
+        self._lock = threading.RLock()
+        self._busy = False
+        self._keeper.abandon()
+        self._directory_lock.abandon()
 
 
 def _after_fork() -> None:
@@ -390,4 +459,11 @@ def _after_fork() -> None:
     _OPEN.clear()
 
 
+def _at_exit() -> None:
+    for journal in list(_OPEN):
+        with contextlib.suppress(JournalError):
+            journal.stop()
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

@@ -1,77 +1,150 @@
 """`Segment`: one preallocated, memory-mapped file that records are copied into.
 
-Its blocks are allocated when it is made, so that a full disk shows then, as an error, and not
-later as a signal that kills the process. What is copied into the map belongs to the kernel at once
-and survives the process. Behind the last record the file holds zeros until it is sealed.
+Its blocks are allocated and its pages are made writable when it is made, so that a full disk shows
+then, as an error, and not later as a signal that kills the process. What is copied into the map
+belongs to the kernel at once and survives the process. Behind the last record the file holds
+zeros until it is sealed. A record that no longer fits is written behind the map.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from pathlib import Path
 
+from candlewick.audit.pages import flush_pages, populate
+
 __all__ = ["Segment"]
+
+_ZEROS = bytes(1024 * 1024)
 
 
 class Segment:
-    """A file of ``size`` bytes open for appending; one owner, one thread."""
+    """A file open for appending: one thread writes records, another syncs and seals.
 
-    __slots__ = ("_fd", "_map", "path", "position", "size")
+    Args:
+        path: the new file.
+        size: how many bytes to prepare.
+        settled: write the zeros to the disk too; then a sync need not touch the file system's
+            own records, and takes about half the time. For a journal that syncs every record.
+    """
 
-    def __init__(self, path: Path, size: int) -> None:
+    __slots__ = ("_handle", "_map", "path", "position", "sealed", "size", "synced")
+
+    def __init__(self, path: Path, size: int, *, settled: bool = False) -> None:
         """Create the file with all its blocks; raises OSError when there is no room."""
         self.path = path
         self.size = size
         self.position = 0
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        self.synced = 0  # the disk has the bytes up to here
+        self.sealed = False
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
-            os.posix_fallocate(self._fd, 0, size)
-            populate = getattr(mmap, "MAP_POPULATE", 0)
-            self._map = mmap.mmap(self._fd, size, flags=mmap.MAP_SHARED | populate)
-            # Writing once to every page now keeps page faults out of the path of a record.
-            for page in range(0, size, mmap.PAGESIZE):
-                self._map[page] = 0
+            _allocate(self._handle, size)
+            os.fsync(self._handle)
+            self._map = mmap.mmap(self._handle, size)
+            populate(self._map)
+            if settled:
+                os.fsync(self._handle)
+                populate(self._map)
         except BaseException:
-            os.close(self._fd)
+            os.close(self._handle)
             path.unlink(missing_ok=True)
             raise
 
-    def fits(self, count: int) -> bool:
-        """True when ``count`` bytes can still be appended."""
-        return self.position + count <= self.size
+    # -- the writer ------------------------------------------------------------------------------
 
     def append(self, line: bytes) -> None:
-        """Copy a line that ends with a newline; the newline goes last and makes it count."""
+        """Copy a line and, last of all, its newline, which makes it count.
+
+        Raises OSError when the line does not fit and the file cannot grow; then nothing counts.
+        """
         start = self.position
         end = start + len(line)
-        written = self._map
-        written[start : end - 1] = line[:-1]
-        written[end - 1] = 10
-        self.position = end
+        if end < self.size:
+            written = self._map
+            written[start:end] = line
+            written[end] = 10
+        else:
+            self._grow(line, start)
+        self.position = end + 1
+
+    def _grow(self, line: bytes, start: int) -> None:
+        """Write a line behind the map, in the ordinary way: the kernel has it too."""
+        rest = memoryview(line + b"\n")
+        while rest:
+            count = os.pwrite(self._handle, rest, start)
+            if not count:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            rest = rest[count:]
+            start += count
+
+    # -- the keeper ------------------------------------------------------------------------------
+
+    @property
+    def is_dirty(self) -> bool:
+        """True when the disk does not have everything written so far."""
+        return not self.sealed and self.position != self.synced
 
     def rename(self, path: Path) -> None:
-        """Give the file its final name."""
+        """Give the file another name."""
         os.rename(self.path, path)
         self.path = path
 
     def sync(self) -> None:
-        """Wait until the disk has everything written so far; may take long."""
-        os.fdatasync(self._fd)
+        """Wait until the disk has everything written so far; may take long.
+
+        After an error the kernel takes the pages for written, which they are not: they are
+        touched, so that the next call writes them again.
+        """
+        end = self.position
+        if self.sealed or end == self.synced:
+            return
+        try:
+            if end > self.size:
+                os.fdatasync(self._handle)
+            else:
+                flush_pages(self._map, self._handle, self.synced, end)
+        except OSError:
+            self._touch(end)
+            raise
+        self.synced = end
+
+    def _touch(self, end: int) -> None:
+        first = self.synced - self.synced % mmap.PAGESIZE
+        for page in range(first, min(end, self.size), mmap.PAGESIZE):
+            self._map[page] = self._map[page]
 
     def seal(self) -> None:
-        """Cut the file to its records, wait for the disk, and close it."""
-        self._map.close()
-        os.ftruncate(self._fd, self.position)
-        os.fsync(self._fd)
-        os.close(self._fd)
+        """Cut the file to its records, wait for the disk, and close it. Can be repeated."""
+        if self.sealed:
+            return
+        os.ftruncate(self._handle, self.position)
+        try:
+            os.fsync(self._handle)
+        except OSError:
+            self._touch(self.position)
+            raise
+        self.sealed = True
+        self.close()
 
     def discard(self) -> None:
         """Close and delete a segment that was never used."""
-        self._map.close()
-        os.close(self._fd)
+        self.close()
         self.path.unlink(missing_ok=True)
 
-    def abandon(self) -> None:
-        """Close the file descriptors without touching the file: for a forked child."""
-        os.close(self._fd)
+    def close(self) -> None:
+        """Let go of the file, whatever is in it; in a forked child this is all there is to do."""
+        self.sealed = True
+        self._map.close()
+        os.close(self._handle)
+
+
+def _allocate(handle: int, size: int) -> None:
+    """Give the file all its blocks."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+        return
+    for start in range(0, size, len(_ZEROS)):  # macOS
+        os.pwrite(handle, _ZEROS[: size - start], start)
