@@ -53,7 +53,7 @@ bench: $(VENV)/.bench
 
 docs: $(VENV)/.docs
 	$(PY) -m tools.generated_pages
-	$(VENV)/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 clean:
 	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -162,3 +162,9 @@ def test_the_readme_has_a_strategy_of_at_most_twelve_lines() -> None:
 )
 def test_the_comparison_tells_right_from_wrong(shown: str, printed: str, equal: bool) -> None:
     assert same(shown, printed) is equal
+
+
+def test_every_page_has_its_place_in_the_navigation() -> None:
+    listed = set(re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert pages == listed, "list the page in mkdocs.yml, under `nav`"
