@@ -32,6 +32,9 @@ from candlewick.models import (
     Side,
     Signal,
     SignalAction,
+    StreamKind,
+    StreamState,
+    StreamStatus,
 )
 from candlewick.risk import DenialCode
 from candlewick.strategies import Strategy
@@ -65,6 +68,10 @@ def snapshot(
 ) -> AccountSnapshot:
     held = () if not quantity else (Position(SYMBOL, quantity, 100.0, updated_time=time),)
     return AccountSnapshot(time, balance, held, tuple(orders), tuple(fills))
+
+
+def lost(time: int) -> StreamStatus:
+    return StreamStatus(StreamKind.ACCOUNT, StreamState.LOST, time, "connection reset")
 
 
 def order(
@@ -118,7 +125,7 @@ def holding() -> tuple[TradingEngine, Order, Order]:
 
 def test_a_doubtful_account_takes_no_entry_until_a_snapshot_has_come() -> None:
     engine = engine_at()
-    engine.doubt("the private stream is lost")
+    engine.on_stream(lost(engine.now))
     denied = engine.on_signal(Signal(SYMBOL, SignalAction.BUY, engine.now, size=1.0))
     assert [getattr(d, "code", None) for d in denied] == [DenialCode.UNKNOWN_STATE]
     engine.on_snapshot(snapshot(engine.now))
@@ -129,8 +136,30 @@ def test_doubt_that_comes_after_the_decision_stops_the_order_at_sending() -> Non
     engine = engine_at()
     entry = enter(engine)
     assert engine.refuses(entry) is None
-    engine.doubt("the private stream is lost")
+    engine.on_stream(lost(engine.now))
     assert engine.refuses(entry) is DenialCode.UNKNOWN_STATE
+
+
+def test_stale_market_data_blocks_entries_until_it_is_live_again() -> None:
+    engine = engine_at()
+    stale = StreamStatus(StreamKind.MARKET, StreamState.STALE, engine.now, "no candle for 90 s")
+    engine.on_stream(stale)
+    (denied,) = engine.on_signal(Signal(SYMBOL, SignalAction.BUY, engine.now, size=1.0))
+    assert getattr(denied, "code", None) is DenialCode.STALE_DATA
+    engine.on_snapshot(snapshot(engine.now))
+    assert engine.on_signal(Signal(SYMBOL, SignalAction.BUY, engine.now, size=1.0)) != []
+    engine.on_stream(StreamStatus(StreamKind.MARKET, StreamState.LIVE, engine.now))
+    assert enter(engine).quantity == 1.0
+
+
+def test_an_engine_that_awaits_a_snapshot_takes_no_entry_before_it() -> None:
+    engine = TradingEngine(
+        Strategy(), {SYMBOL: Instrument(SYMBOL)}, balance=1.0, awaits_snapshot=True
+    )
+    engine.start(0)
+    engine.on_candle(candle(0))
+    (denied,) = engine.on_signal(Signal(SYMBOL, SignalAction.BUY, engine.now, size=1.0))
+    assert getattr(denied, "code", None) is DenialCode.UNKNOWN_STATE
 
 
 def test_fills_missed_while_away_are_booked_once_and_protected() -> None:

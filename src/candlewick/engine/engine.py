@@ -37,6 +37,9 @@ from candlewick.models import (
     OrderUpdate,
     Position,
     Signal,
+    StreamKind,
+    StreamState,
+    StreamStatus,
 )
 from candlewick.risk import DenialCode, Guardrails, RiskSettings
 from candlewick.strategies import Strategy
@@ -61,6 +64,7 @@ class TradingEngine:
         history: how many closed candles a strategy can look back on.
         histories: histories that somebody else fills, by (symbol, interval); the engine
             fills its own where none is given.
+        awaits_snapshot: the account is not known before the first snapshot; no entry until then.
 
     Each ``on_...`` method takes one event and returns the decisions, in the order in which they
     are to be acted on. `process` does the same for an `Event`.
@@ -77,6 +81,7 @@ class TradingEngine:
         run_id: str = "run",
         history: int = 1_000,
         histories: Mapping[tuple[str, str], History] | None = None,
+        awaits_snapshot: bool = False,
     ) -> None:
         if not instruments:
             raise ValidationError("an engine needs at least one instrument")
@@ -95,6 +100,9 @@ class TradingEngine:
         self._reconciler = Reconciler(self._desk, self._exits, self.risk)
         self._held: list[SymbolState] = []
         self._shown: SymbolState | None = None
+        if awaits_snapshot:
+            for state in self.symbols.values():
+                state.unknown = "the account has not been asked for yet"
         self._attach_histories(history, histories)
         strategy.attach(self, tuple(instruments), interval)
 
@@ -149,6 +157,17 @@ class TradingEngine:
         return all(s.position.is_flat and not s.orders for s in self.symbols.values())
 
     @property
+    def is_closing(self) -> bool:
+        """True while an order is on its way that closes a position or must be confirmed yet."""
+        return any(
+            order.purpose is OrderPurpose.CLOSE
+            or not order.status.is_working
+            or order.client_id in state.cancelling
+            for state in self.symbols.values()
+            for order in state.orders.values()
+        )
+
+    @property
     def next_deadline(self) -> int:
         """When `on_timer` must be called at the latest, UTC ms; 0 for never."""
         deadlines = [self._exits.deadline(s) for s in self.symbols.values()]
@@ -177,6 +196,8 @@ class TradingEngine:
                 return self.on_funding(event.payload)
             case EventKind.ACCOUNT_UPDATED:
                 return self.on_snapshot(event.payload)
+            case EventKind.STREAM_CHANGED:
+                return self.on_stream(event.payload)
             case EventKind.TIMER_FIRED:
                 return self.on_timer(event.time)
             case _:
@@ -357,11 +378,22 @@ class TradingEngine:
         self.equity = self.balance + sum(state.unrealized for state in self._held)
         return decisions + self._take()
 
-    def doubt(self, reason: str, symbol: str = "") -> None:
-        """Block entries until the next snapshot: the account is not known for sure."""
+    def on_stream(self, status: StreamStatus) -> Sequence[Decision]:
+        """Block entries while a stream is not live.
+
+        News of the account that may have been missed are made up for by the next snapshot.
+        """
+        self._desk.now = max(self._desk.now, status.time)
+        is_live = status.state is StreamState.LIVE
+        reason = f"the {status.kind} stream is {status.state}: {status.reason}"
         for name, state in self.symbols.items():
-            if not symbol or name == symbol:
+            if status.symbol and name != status.symbol:
+                continue
+            if status.kind is StreamKind.MARKET:
+                state.stale = "" if is_live else reason
+            elif not is_live:
                 state.unknown = reason
+        return _NOTHING
 
     def warm_up(self, candle: Candle) -> None:
         """Show the strategy a candle from before the start; what it asks for is not acted on."""

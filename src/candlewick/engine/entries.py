@@ -53,7 +53,7 @@ class Entries:
             return DenialCode.ENGINE_HALTED
         if state.is_unknown():
             return DenialCode.UNKNOWN_STATE
-        return None
+        return DenialCode.STALE_DATA if state.stale else None
 
     def cancel_entries(self, state: SymbolState) -> None:
         """Cancel the entries that still rest or wait."""
@@ -88,7 +88,9 @@ class Entries:
     ) -> None:
         code = self.blocked(state, engine_state)
         if code is not None:
-            self._deny(signal, code, state=str(engine_state), unknown=state.is_unknown())
+            self._deny(
+                signal, code, state=str(engine_state), unknown=state.is_unknown() or state.stale
+            )
             return
         if state.pending(OrderPurpose.ENTRY) or state.after_close is not None:
             self._deny(signal, DenialCode.ENTRY_PENDING)

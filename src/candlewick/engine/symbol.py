@@ -34,8 +34,8 @@ class SymbolState:
 
     __slots__ = (
         "after_close", "cancelling", "close_attempts", "closing_reason", "histories", "instrument",
-        "kept", "ledger", "orders", "plan", "plans", "position", "price", "stop_id", "successor",
-        "target_id", "unknown", "unprotected_since", "unrealized",
+        "kept", "ledger", "orders", "plan", "plans", "position", "price", "stale", "stop_id",
+        "successor", "target_id", "unknown", "unprotected_since", "unrealized",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument) -> None:
@@ -56,6 +56,7 @@ class SymbolState:
         self.cancelling: set[str] = set()
         self.after_close: Signal | None = None
         self.unknown = ""  # why the state is unknown; empty when it is known
+        self.stale = ""  # why the market data cannot be acted on; empty when it can
         self.histories: dict[str, History] = {}
         self.kept: dict[str, History] | None = None
 

@@ -35,6 +35,7 @@ _INPUTS = {
     EventKind.FILL_RECEIVED: EventType.FILL,
     EventKind.FUNDING_PAID: EventType.FUNDING,
     EventKind.ACCOUNT_UPDATED: EventType.ACCOUNT_SNAPSHOT,
+    EventKind.STREAM_CHANGED: EventType.STREAM_CHANGED,
 }
 _CHANGES = {
     OrderStatus.ACKNOWLEDGED: EventType.ORDER_ACKNOWLEDGED,
@@ -73,6 +74,7 @@ class Recorder:
         venue: str,
         exchange: ExchangeSettings | None,
         data: str,
+        awaits_snapshot: bool = False,
     ) -> None:
         """Record all that rebuilds the engine."""
         self._log(
@@ -91,6 +93,7 @@ class Recorder:
                 "instruments": {symbol: s.instrument for symbol, s in engine.symbols.items()},
                 "exchange": exchange,
                 "data": data,
+                "awaits_snapshot": awaits_snapshot,
             },
         )
 

@@ -59,12 +59,15 @@ class EngineShell:
         self._on_fatal = on_fatal
         self._failure_recorded = False
         self._progress = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0
         self.sender = Sender(self._carry, on_fatal) if over_network else None
         handlers = {
             EventKind.CANDLE_CLOSED: self.on_candle_closed,
             EventKind.SIGNAL_GENERATED: self.on_signal_generated,
             **dict.fromkeys(_ORDER_KINDS, self.on_order_updated),
             EventKind.ACCOUNT_UPDATED: self.on_order_updated,
+            EventKind.STREAM_CHANGED: self.on_order_updated,
             EventKind.TIMER_FIRED: self.on_timer_fired,
         }
         self._handlers = handlers
@@ -90,6 +93,31 @@ class EngineShell:
             self.recorder.error(error, traceback.format_exc(), f"engine handler, {event.kind}")
             self._on_fatal(error)
         self._progress.set()
+        if self.sender is not None and self.engine.next_deadline != self._deadline:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Have the engine called when its next deadline has passed, in real time from now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._deadline = self.engine.next_deadline
+        if deadline:
+            delay_s = max(0, deadline - self.engine.now) / 1e3
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._fire, deadline)
+
+    def _fire(self, deadline: int) -> None:
+        self._timer, self._deadline = None, 0
+        time = max(deadline, self.engine.now)
+        self.publish(Event(EventKind.TIMER_FIRED, None, time))
+
+    async def close(self) -> None:
+        """End the timer and the sending; nothing more goes out."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.sender is not None:
+            await self.sender.stop()
 
     async def progress(self) -> None:
         """Wait until the engine has taken another event."""
@@ -114,7 +142,7 @@ class EngineShell:
         await self.act(self.engine.on_signal(event.payload))
 
     async def on_order_updated(self, event: Event) -> None:
-        """The exchange told of an order, a fill or funding."""
+        """The exchange told of an order, a fill, funding, the account or its streams."""
         if self.journey is not None and event.kind is EventKind.ORDER_UPDATED:
             self.journey.answered(event.payload)
         await self.act(self.engine.process(event))

@@ -24,7 +24,7 @@ from candlewick.live.shell import EngineShell
 from candlewick.live.status import PositionStatus, Status
 from candlewick.live.tally import Tally
 from candlewick.live.verification import problems_with
-from candlewick.models import Event, EventKind, OrderPurpose, SignalAction
+from candlewick.models import AccountSnapshot, Event, EventKind, OrderPurpose, SignalAction
 from candlewick.monitoring import tuned_collector
 from candlewick.risk import RiskSettings
 from candlewick.venues import SimulatedVenue, Venue
@@ -33,11 +33,13 @@ __all__ = ["Outcome", "SystemSettings", "TradingSystem"]
 
 END_OF_DATA = "the end of the data"
 HISTORY = 1_000
+_BACKOFF_S = 0.25
 
 
 class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the system runs. ``speed`` is a multiple of real time, None for no pace.
 
+    ``cleanup_timeout_s`` and ``cleanup_attempts`` bound the closing of positions at the end.
     ``tune_collector`` is for a process that does nothing else: see `tuned_collector`.
     """
 
@@ -45,6 +47,8 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
     speed: float | None = None
     on_stop: StopPolicy = StopPolicy.FLATTEN
     drain_timeout_s: float = 10.0
+    cleanup_timeout_s: float = 60.0
+    cleanup_attempts: int = 6
     tune_collector: bool = False
 
 
@@ -162,8 +166,8 @@ class TradingSystem:
         """Run to the end of the data or until a stop is asked for; always cleans up."""
         started = time.perf_counter()
         self.bus.start()
+        start = await self._prepare()
         try:
-            start = await self.driver.prepare(self.shell)
             self._record_start(start)
             await self.shell.act(self.engine.start(start))
             await self.bus.drain()
@@ -174,6 +178,17 @@ class TradingSystem:
             self._on_fatal(error)
         problems = await self._shut_down()
         return self._outcome(problems, time.perf_counter() - started)
+
+    async def _prepare(self) -> int:
+        """Connect; what fails here ends the run before anything was done."""
+        try:
+            return await self.driver.prepare(self.shell)
+        except Exception as error:
+            self.recorder.error(error, traceback.format_exc(), "connecting")
+            await self.driver.close()
+            await self.bus.stop(self.settings.drain_timeout_s)
+            self.journal.stop()
+            raise
 
     def _record_start(self, start: int) -> None:
         run = self.run_parts
@@ -187,33 +202,60 @@ class TradingSystem:
             venue=self.venue.name,
             exchange=run.account.exchange,
             data=run.market.label,
+            awaits_snapshot=self.over_network,
         )
 
     # -- stopping --------------------------------------------------------------------------------
 
     async def _shut_down(self) -> list[str]:
         """Discard entries, apply the policy, verify, drain, flush: in this order."""
-        policy = self.settings.on_stop
-        if self.engine.failure is not None or self.fatal is not None:
-            policy = StopPolicy.FLATTEN if self.engine.failure is not None else policy
+        policy = self.settings.on_stop if self.engine.failure is None else StopPolicy.FLATTEN
         reason = str(self.engine.failure or self.stop_reason or END_OF_DATA)
         discarded = self.bus.discard(_is_entry)
         if discarded:
             self.recorder.discarded(discarded)
-        self.recorder.stop_requested(policy, reason)
-        await self.shell.act(self.engine.begin_stop(policy, reason))
-        await self.driver.settle(self.settings.drain_timeout_s)
-        problems = problems_with(await self.venue.snapshot(), self.engine, policy)
-        self.recorder.reconciled(not problems, problems)
+        problems = await self._clean_up(policy, reason)
         self.recorder.finishing()
         await self.shell.act(self.engine.finish())
         left = await self.bus.stop(self.settings.drain_timeout_s)
         if left:
             self.recorder.not_handled(dict(left))
+        await self.shell.close()
         await self.driver.close()
         self.recorder.stopped(self.engine.now, self._exit_code(problems))
         self.journal.stop()
         return problems
+
+    async def _clean_up(self, policy: StopPolicy, reason: str) -> list[str]:
+        """Apply the policy until the exchange confirms it, or the time is up.
+
+        Returns what is not as it should be. Stops stay at the exchange all the while.
+        """
+        deadline = time.monotonic() + self.settings.cleanup_timeout_s
+        for attempt in range(self.settings.cleanup_attempts):
+            self.recorder.stop_requested(policy, reason)
+            await self.shell.act(self.engine.begin_stop(policy, reason))
+            await self.driver.settle(self.settings.drain_timeout_s)
+            snapshot, problems = await self._verify(policy)
+            self.recorder.reconciled(not problems, problems)
+            delay_s = _BACKOFF_S * 2**attempt if self.over_network else 0.0
+            if not problems or time.monotonic() + delay_s > deadline:
+                break
+            self.recorder.cleanup("again", attempt=attempt + 1, problems=problems)
+            await asyncio.sleep(delay_s)
+            if snapshot is not None:
+                self.shell.publish(Event(EventKind.ACCOUNT_UPDATED, snapshot, snapshot.time))
+                await self.bus.drain(self.settings.drain_timeout_s)
+        return problems
+
+    async def _verify(self, policy: StopPolicy) -> tuple[AccountSnapshot | None, list[str]]:
+        """Ask the exchange whether the account is as the policy wants it."""
+        try:
+            snapshot = await self.venue.snapshot()
+        except Exception as error:  # noqa: BLE001 - not knowing is not being flat
+            self.recorder.error(error, traceback.format_exc(), "verifying")
+            return None, [f"the account could not be asked for: {error}", *self.what_is_left()]
+        return snapshot, problems_with(snapshot, self.engine, policy)
 
     def _exit_code(self, problems: list[str]) -> ExitCode:
         if problems:

@@ -22,6 +22,7 @@ from candlewick.models.orders import (
     TriggerPrice,
 )
 from candlewick.models.price import PriceUpdate
+from candlewick.models.stream import StreamKind, StreamState, StreamStatus
 
 __all__ = [
     "INTERVAL_MS",
@@ -46,6 +47,9 @@ __all__ = [
     "Side",
     "Signal",
     "SignalAction",
+    "StreamKind",
+    "StreamState",
+    "StreamStatus",
     "TimeInForce",
     "TriggerPrice",
     "interval_ms",

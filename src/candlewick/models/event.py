@@ -23,9 +23,9 @@ class EventKind(StrEnum):
     ORDER_UPDATED = "order_updated"  # OrderUpdate
     FILL_RECEIVED = "fill_received"  # Fill
     FUNDING_PAID = "funding_paid"  # Funding
-    ACCOUNT_UPDATED = "account_updated"  # AccountSnapshot or AccountChange
+    ACCOUNT_UPDATED = "account_updated"  # AccountSnapshot
     TIMER_FIRED = "timer_fired"  # Timer
-    STREAM_CHANGED = "stream_changed"  # StreamStatus: connected, stale, lost, recovered
+    STREAM_CHANGED = "stream_changed"  # StreamStatus
     ENGINE_STATE_CHANGED = "engine_state_changed"  # EngineState
     ERROR = "error"  # str
 

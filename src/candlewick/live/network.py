@@ -1,0 +1,147 @@
+"""`NetworkDriver`: a run on a venue over a network, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from candlewick.live.shell import EngineShell
+from candlewick.models import Candle, Event, EventKind, StreamKind, StreamState, utc_now_ms
+from candlewick.venues import Venue
+
+__all__ = ["NetworkDriver", "NetworkSettings"]
+
+_log = logging.getLogger(__name__)
+
+
+class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a live run keeps its books in line with the exchange's.
+
+    ``reconcile_every_s`` is the time between two snapshots of the account, ``retry_s`` that after
+    one which failed. ``candles`` ends the run after so many closed base candles; 0 means never.
+    """
+
+    reconcile_every_s: float = 30.0
+    retry_s: float = 1.0
+    candles: int = 0
+
+
+class NetworkDriver:
+    """Connects, reconciles, and then lets the venue's streams do the moving.
+
+    Entries stay blocked until the first snapshot has been taken in, and after every loss of the
+    account stream until the next one.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        symbols: Sequence[str],
+        interval: str,
+        settings: NetworkSettings,
+        stopping: asyncio.Event,
+        warm_up: Sequence[Candle] = (),
+    ) -> None:
+        self._venue = venue
+        self._symbols = tuple(symbols)
+        self._interval = interval
+        self._settings = settings
+        self._stopping = stopping
+        self._warm_up = warm_up
+        self._wanted = asyncio.Event()
+        self._since = 0
+        self._shell: EngineShell | None = None
+        self._candles = 0
+
+    @property
+    def shell(self) -> EngineShell:
+        """The shell that `prepare` was given."""
+        assert self._shell is not None, "prepare comes first"
+        return self._shell
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the candles asked for; 0.0 where the run has no end."""
+        wanted = self._settings.candles
+        return min(1.0, self._candles / wanted) if wanted else 0.0
+
+    async def prepare(self, shell: EngineShell) -> int:
+        """Note the time from which fills matter; the streams start with `feed`."""
+        self._shell = shell
+        self._since = utc_now_ms()
+        shell.bus.subscribe(
+            [EventKind.STREAM_CHANGED, EventKind.CANDLE_CLOSED], self._on_event, name="driver"
+        )
+        await self._venue.connect(shell.publish, self._symbols, self._interval)
+        return self._since
+
+    async def _on_event(self, event: Event) -> None:
+        if event.kind is EventKind.CANDLE_CLOSED:
+            if event.payload.interval == self._interval:
+                self._candles += 1
+                if self._settings.candles and self._candles >= self._settings.candles:
+                    self._stopping.set()
+            if self.shell.engine.failure is not None:
+                self._stopping.set()
+            return
+        status = event.payload
+        if status.kind is StreamKind.ACCOUNT and status.state is StreamState.LIVE:
+            self._wanted.set()
+
+    async def feed(self) -> None:
+        """Reconcile now, after each reconnect and periodically, until the system stops."""
+        for candle in self._warm_up:
+            self.shell.engine.warm_up(candle)
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                self._wanted.clear()
+                done = await self._reconcile()
+                delay = self._settings.reconcile_every_s if done else self._settings.retry_s
+                wanted = asyncio.ensure_future(self._wanted.wait())
+                try:
+                    await asyncio.wait(
+                        [stopping, wanted], timeout=delay, return_when=asyncio.FIRST_COMPLETED
+                    )
+                finally:
+                    wanted.cancel()
+        finally:
+            stopping.cancel()
+
+    async def _reconcile(self) -> bool:
+        """Fetch the account and hand it to the engine; False when the exchange did not answer."""
+        try:
+            snapshot = await self._venue.snapshot(self._since)
+        except Exception as error:  # noqa: BLE001 - it is asked again, entries stay blocked
+            _log.warning("the account could not be fetched: %s", error)
+            return False
+        if snapshot.fills:
+            # the last fills are asked for again: a later answer may bring older ones
+            self._since = max(self._since, snapshot.fills[-1].time - 60_000)
+        self.shell.publish(Event(EventKind.ACCOUNT_UPDATED, snapshot, snapshot.time))
+        return True
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until no order is under way and nothing is to be closed."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._settle()
+        except TimeoutError:
+            _log.warning("orders are still under way after %g s", timeout_s)
+
+    async def _settle(self) -> None:
+        shell = self.shell
+        while True:
+            if shell.sender is not None:
+                await shell.sender.drain()
+            await shell.bus.drain()
+            if not shell.engine.is_closing:
+                return
+            await shell.progress()
+
+    async def close(self) -> None:
+        """End the streams; orders and positions stay as they are."""
+        await self._venue.close()
