@@ -46,7 +46,7 @@ check: $(VENV)/.installed
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m tools.realtime_check src
-	tools/check_rules.sh
+	tools/check_metrics.sh $(PY)
 
 bench: $(VENV)/.bench
 	$(PY) -m benchmarks $(AREAS)
