@@ -51,6 +51,7 @@ class Keeper:
         self._make = make
         self._interval_s = sync_interval_s
         self._on_health = on_health
+        # realtime: allow RT103 - holds wake-ups, which the keeper takes all at once
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._ready: deque[Segment] = deque()
         self._names: deque[tuple[Segment, Path]] = deque()

@@ -110,7 +110,7 @@ class MetricsServer:
 
     async def _serve_status(self, request: web.Request) -> web.Response:
         """The status value's own fields, and beside them what is known of the process."""
-        figures = read_process()
+        figures = read_process()  # realtime: allow RT101 - /proc is memory, not disk
         lag = self._metrics.lag
         status: dict[str, Any] = msgspec.to_builtins(self._sources.status())
         status |= {
