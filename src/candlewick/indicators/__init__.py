@@ -4,6 +4,7 @@ Comparisons with nan are false, so a strategy that writes ``if fast > slow`` nee
 """
 
 from candlewick.indicators.averages import EMA, SMA, VWAP, WMA
+from candlewick.indicators.base import Indicator
 from candlewick.indicators.extremes import Channel, Donchian, RollingMax, RollingMin
 from candlewick.indicators.momentum import ATR, MACD, RSI, Bands, Bollinger, MacdLines
 
@@ -19,6 +20,7 @@ __all__ = [
     "Bollinger",
     "Channel",
     "Donchian",
+    "Indicator",
     "MacdLines",
     "RollingMax",
     "RollingMin",

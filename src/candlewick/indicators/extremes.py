@@ -1,70 +1,74 @@
-"""Rolling extremes: RollingMax, RollingMin, Donchian. Amortised O(1) with a monotonic queue."""
+"""Rolling extremes: RollingMax, RollingMin, Donchian. O(1) an update, averaged over a period.
+
+A window of ``period`` values lies across two blocks of ``period``: the end of the last one and
+the beginning of this one. The extreme of the beginning is carried along; those of all ends of a
+block are computed when it is full (van Herk, *Pattern Recognition Letters* 13, 1992).
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from math import nan
+from collections.abc import Generator
+from math import inf, nan
 from typing import NamedTuple
 
-from candlewick.indicators.averages import check_period
+from candlewick.indicators.base import Indicator, check_period
 from candlewick.models import Candle
 
 __all__ = ["Channel", "Donchian", "RollingMax", "RollingMin"]
 
+_lines = tuple.__new__  # half the price of calling the named tuple's class
 
-class RollingMax:
-    """The largest of the last ``period`` values.
 
-    The queue holds (position, value) with falling values: an entry that a later and larger one
-    has overtaken can never be the maximum again, so each value enters and leaves once.
-    """
+class RollingMax(Indicator[float, float]):
+    """The largest of the last ``period`` values."""
 
-    __slots__ = ("_count", "_queue", "period", "value")
+    __slots__ = ("period",)
 
     def __init__(self, period: int) -> None:
         self.period = check_period("RollingMax", period)
         self.value = nan
-        self._queue: deque[tuple[int, float]] = deque(maxlen=period)
-        self._count = 0
+        super().__init__()
 
-    @property
-    def ready(self) -> bool:
-        """True once ``period`` values have come."""
-        return self._count >= self.period
-
-    def update(self, value: float) -> float:
-        """Take the next value; return the maximum, nan until ready."""
-        queue, count = self._queue, self._count
-        if queue and queue[0][0] <= count - self.period:
-            queue.popleft()
-        while queue and queue[-1][1] <= value:
-            queue.pop()
-        queue.append((count, value))
-        self._count = count + 1
-        if self._count >= self.period:
-            self.value = queue[0][1]
-        return self.value
+    def _steps(self) -> Generator[float, float, None]:
+        period = self.period
+        block: list[float] = []
+        while len(block) < period:
+            block.append((yield nan))
+        while True:
+            ends = _ends_max(block)
+            largest = -inf
+            for place, end in enumerate(ends):
+                self.value = found = largest if largest > end else end
+                value = yield found
+                block[place] = value
+                if value > largest:
+                    largest = value
 
 
-class RollingMin:
+class RollingMin(Indicator[float, float]):
     """The smallest of the last ``period`` values; the mirror of `RollingMax`."""
 
-    __slots__ = ("_maximum", "period", "value")
+    __slots__ = ("period",)
 
     def __init__(self, period: int) -> None:
         self.period = check_period("RollingMin", period)
         self.value = nan
-        self._maximum = RollingMax(period)
+        super().__init__()
 
-    @property
-    def ready(self) -> bool:
-        """True once ``period`` values have come."""
-        return self._maximum.ready
-
-    def update(self, value: float) -> float:
-        """Take the next value; return the minimum, nan until ready."""
-        self.value = -self._maximum.update(-value)
-        return self.value
+    def _steps(self) -> Generator[float, float, None]:
+        period = self.period
+        block: list[float] = []
+        while len(block) < period:
+            block.append((yield nan))
+        while True:
+            ends = _ends_min(block)
+            smallest = inf
+            for place, end in enumerate(ends):
+                self.value = found = smallest if smallest < end else end
+                value = yield found
+                block[place] = value
+                if value < smallest:
+                    smallest = value
 
 
 class Channel(NamedTuple):
@@ -75,25 +79,69 @@ class Channel(NamedTuple):
     lower: float
 
 
-class Donchian:
-    """Donchian channel: the highest high and the lowest low of the last ``period`` candles."""
+class Donchian(Indicator[Candle, Channel]):
+    """Donchian channel: the highest high and the lowest low of the last ``period`` candles.
 
-    __slots__ = ("_highs", "_lows", "period", "value")
+    ``update`` takes a candle and returns the `Channel` that includes it.
+    """
+
+    __slots__ = ("period",)
 
     def __init__(self, period: int = 20) -> None:
         self.period = check_period("Donchian", period)
-        self._highs = RollingMax(period)
-        self._lows = RollingMin(period)
         self.value = Channel(nan, nan, nan)
+        super().__init__()
 
     @property
     def ready(self) -> bool:
         """True once ``period`` candles have come."""
-        return self._highs.ready
+        return self.value[0] == self.value[0]
 
-    def update(self, candle: Candle) -> Channel:
-        """Take the next candle; return the channel that includes it."""
-        upper = self._highs.update(candle.high)
-        lower = self._lows.update(candle.low)
-        self.value = Channel(upper, (upper + lower) / 2.0, lower)
-        return self.value
+    def _steps(self) -> Generator[Channel, Candle, None]:
+        period, missing = self.period, self.value
+        highs: list[float] = []
+        lows: list[float] = []
+        while len(highs) < period:
+            candle = yield missing
+            highs.append(candle.high)
+            lows.append(candle.low)
+        while True:
+            high_ends, low_ends = _ends_max(highs), _ends_min(lows)
+            largest, smallest = -inf, inf
+            for place in range(period):
+                upper, lower = high_ends[place], low_ends[place]
+                if largest > upper:
+                    upper = largest
+                if smallest < lower:
+                    lower = smallest
+                self.value = found = _lines(Channel, (upper, (upper + lower) / 2.0, lower))
+                candle = yield found
+                highs[place] = high = candle.high
+                lows[place] = low = candle.low
+                if high > largest:
+                    largest = high
+                if low < smallest:
+                    smallest = low
+
+
+def _ends_max(block: list[float]) -> list[float]:
+    """The maximum of each end of ``block``: of all of it, of all but the first, and so on."""
+    ends = []
+    largest = -inf
+    for value in reversed(block):
+        if value > largest:
+            largest = value
+        ends.append(largest)
+    ends.reverse()
+    return ends
+
+
+def _ends_min(block: list[float]) -> list[float]:
+    ends = []
+    smallest = inf
+    for value in reversed(block):
+        if value < smallest:
+            smallest = value
+        ends.append(smallest)
+    ends.reverse()
+    return ends

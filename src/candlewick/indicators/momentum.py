@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Generator
 from math import fsum, nan, sqrt
 from typing import NamedTuple
 
 from candlewick.errors import ConfigError
-from candlewick.indicators.averages import EMA, check_period
+from candlewick.indicators.base import RESUM, Indicator, check_period
 from candlewick.models import Candle
 
 __all__ = ["ATR", "MACD", "RSI", "Bands", "Bollinger", "MacdLines"]
 
-_RESUM = 4_096
+_lines = tuple.__new__  # half the price of calling the named tuple's class
 
 
-class RSI:
+class RSI(Indicator[float, float]):
     """Relative strength index, from 0 to 100, with Wilder's smoothing.
 
     J. Welles Wilder, *New Concepts in Technical Trading Systems* (1978): gains and losses are
@@ -23,79 +23,70 @@ class RSI:
     ``period + 1`` values. With no change at all it is 0, as in TA-Lib.
     """
 
-    __slots__ = ("_count", "_gain", "_last", "_loss", "period", "value")
+    __slots__ = ("period",)
 
     def __init__(self, period: int = 14) -> None:
         self.period = check_period("RSI", period, 2)
         self.value = nan
-        self._last = nan
-        self._gain = 0.0
-        self._loss = 0.0
-        self._count = -1
+        super().__init__()
 
-    @property
-    def ready(self) -> bool:
-        """True once ``period + 1`` values have come."""
-        return self._count >= self.period
-
-    def update(self, value: float) -> float:
-        """Take the next value; return the index, nan until ready."""
-        change = value - self._last
-        self._last = value
-        self._count += 1
-        if self._count == 0:
-            return nan
-        gain, loss = (change, 0.0) if change > 0.0 else (0.0, -change)
+    def _steps(self) -> Generator[float, float, None]:
         period = self.period
-        if self._count <= period:
-            self._gain += gain / period
-            self._loss += loss / period
-            if self._count < period:
-                return nan
-        else:
-            self._gain = (self._gain * (period - 1) + gain) / period
-            self._loss = (self._loss * (period - 1) + loss) / period
-        total = self._gain + self._loss
-        self.value = 100.0 * self._gain / total if total else 0.0
-        return self.value
+        gain = loss = 0.0
+        last = yield nan
+        for _ in range(period):
+            value = yield nan
+            if value > last:
+                gain += value - last
+            else:
+                loss += last - value
+            last = value
+        gain /= period
+        loss /= period
+        keep, new = (period - 1) / period, 1.0 / period
+        while True:
+            total = gain + loss
+            self.value = index = 100.0 * gain / total if total else 0.0
+            value = yield index
+            gain *= keep
+            loss *= keep
+            if value > last:
+                gain += (value - last) * new
+            else:
+                loss += (last - value) * new
+            last = value
 
 
-class ATR:
-    """Average true range, in price units, with Wilder's smoothing.
+class ATR(Indicator[Candle, float]):
+    """Average true range, in price units, with Wilder's smoothing. ``update`` takes a candle.
 
     True range: max(high - low, |high - previous close|, |low - previous close|). The average of
     the first ``period`` ranges (from the second candle on) is the seed, as in TA-Lib.
     """
 
-    __slots__ = ("_close", "_count", "_seed", "period", "value")
+    __slots__ = ("period",)
 
     def __init__(self, period: int = 14) -> None:
         self.period = check_period("ATR", period)
         self.value = nan
-        self._close = nan
-        self._seed = 0.0
-        self._count = -1
+        super().__init__()
 
-    @property
-    def ready(self) -> bool:
-        """True once ``period + 1`` candles have come."""
-        return self._count >= self.period
-
-    def update(self, candle: Candle) -> float:
-        """Take the next candle; return the average, nan until ready."""
-        close, high, low = self._close, candle.high, candle.low
-        self._close = candle.close
-        self._count += 1
-        if self._count == 0:
-            return nan
-        true_range = max(high, close) - min(low, close)
-        if self._count > self.period:
-            self.value = (self.value * (self.period - 1) + true_range) / self.period
-        else:
-            self._seed += true_range
-            if self._count == self.period:
-                self.value = self._seed / self.period
-        return self.value
+    def _steps(self) -> Generator[float, Candle, None]:
+        period = self.period
+        candle = yield nan
+        close, total = candle.close, 0.0
+        for _ in range(period):
+            candle = yield nan
+            total += max(candle.high, close) - min(candle.low, close)
+            close = candle.close
+        average = total / period
+        while True:
+            self.value = average
+            candle = yield average
+            high, low = candle.high, candle.low
+            true_range = (high if high > close else close) - (low if low < close else close)
+            average += (true_range - average) / period
+            close = candle.close
 
 
 class MacdLines(NamedTuple):
@@ -106,43 +97,54 @@ class MacdLines(NamedTuple):
     histogram: float
 
 
-class MACD:
+class MACD(Indicator[float, MacdLines]):
     """Moving average convergence/divergence: EMA(fast) - EMA(slow) and the EMA of that.
 
     The fast average starts so that both are seeded by the same candle, as in TA-Lib; all three
     lines are ready after ``slow + signal - 1`` values.
     """
 
-    __slots__ = ("_count", "_fast", "_signal", "_slow", "value")
+    __slots__ = ("_periods",)
 
     def __init__(self, fast: int = 12, slow: int = 26, signal: int = 9) -> None:
+        self._periods = tuple(
+            check_period(f"MACD's {name}", period)
+            for name, period in (("fast", fast), ("slow", slow), ("signal", signal))
+        )
         if fast >= slow:
             raise ConfigError(f"MACD needs fast < slow, not {fast!r} and {slow!r}")
-        self._fast = EMA(fast)
-        self._slow = EMA(slow)
-        self._signal = EMA(signal)
-        self._count = 0
         self.value = MacdLines(nan, nan, nan)
+        super().__init__()
 
     @property
     def ready(self) -> bool:
         """True once all three lines have a value."""
-        return self._signal.ready
+        return self.value[1] == self.value[1]
 
-    def update(self, value: float) -> MacdLines:
-        """Take the next value; return the three lines."""
-        self._count += 1
-        slow = self._slow.update(value)
-        if self._count <= self._slow.period - self._fast.period:
-            return self.value
-        fast = self._fast.update(value)
-        if not self._slow.ready:
-            return self.value
-        macd = fast - slow
-        signal = self._signal.update(macd)
-        if self._signal.ready:
-            self.value = MacdLines(macd, signal, macd - signal)
-        return self.value
+    def _steps(self) -> Generator[MacdLines, float, None]:
+        fast_period, slow_period, signal_period = self._periods
+        missing = self.value
+        seed: list[float] = []
+        while len(seed) < slow_period:
+            seed.append((yield missing))
+        slow, fast = fsum(seed) / slow_period, fsum(seed[-fast_period:]) / fast_period
+        slow_alpha, fast_alpha = 2.0 / (slow_period + 1), 2.0 / (fast_period + 1)
+        signal_alpha = 2.0 / (signal_period + 1)
+        total = macd = fast - slow
+        for _ in range(signal_period - 1):
+            value = yield missing
+            slow += slow_alpha * (value - slow)
+            fast += fast_alpha * (value - fast)
+            macd = fast - slow
+            total += macd
+        signal = total / signal_period
+        while True:
+            self.value = lines = _lines(MacdLines, (macd, signal, macd - signal))
+            value = yield lines
+            slow += slow_alpha * (value - slow)
+            fast += fast_alpha * (value - fast)
+            macd = fast - slow
+            signal += signal_alpha * (macd - signal)
 
 
 class Bands(NamedTuple):
@@ -153,67 +155,57 @@ class Bands(NamedTuple):
     lower: float
 
 
-class Bollinger:
+class Bollinger(Indicator[float, Bands]):
     """Bollinger bands: mean of ``period`` values, plus and minus ``width`` standard deviations.
 
-    The deviation is that of the population (divided by n). Sums are kept of the differences to
-    an anchor near the price, and made afresh every 4,096 updates: the plain sum of squares would
-    lose the deviation of a large price in rounding.
+    The deviation is that of the population (divided by n). The sum of squared differences to the
+    mean is carried on by what leaves and what enters the window (Welford, *Technometrics* 4, 1962).
+    It is computed afresh every 4,096 updates or so, and as soon as it has fallen to a thousandth of
+    what it was, for then the digits that are left are few.
     """
 
-    __slots__ = ("_anchor", "_count", "_squares", "_sum", "_updates", "_window", "period",
-                 "value", "width")  # fmt: skip
+    __slots__ = ("period", "width")
 
     def __init__(self, period: int = 20, width: float = 2.0) -> None:
         self.period = check_period("Bollinger", period, 2)
+        if not 0.0 < width < 1e9:
+            raise ConfigError(f"Bollinger needs a positive width, not {width!r}")
         self.width = width
         self.value = Bands(nan, nan, nan)
-        self._window: deque[float] = deque(maxlen=period)
-        self._anchor = 0.0
-        self._sum = 0.0
-        self._squares = 0.0
-        self._updates = 0
-        self._count = 0
+        super().__init__()
 
     @property
     def ready(self) -> bool:
         """True once ``period`` values have come."""
-        return self._count >= self.period
+        return self.value[0] == self.value[0]
 
-    def update(self, value: float) -> Bands:
-        """Take the next value; return the bands."""
-        window, period = self._window, self.period
-        if self._count == 0:
-            self._anchor = value
-        if self._count >= period:
-            old = window[0] - self._anchor
-            self._sum -= old
-            self._squares -= old * old
-        else:
-            self._count += 1
-        window.append(value)
-        new = value - self._anchor
-        self._sum += new
-        self._squares += new * new
-        self._updates += 1
-        if self._updates >= _RESUM:
-            self._sum_afresh()
-        if self._count < period:
-            return self.value
-        mean = self._sum / period
-        variance = self._squares / period - mean * mean
-        if variance < 1e-9 * mean * mean:  # the anchor is far away: too few digits are left
-            self._sum_afresh()
-            mean = self._sum / period
-            variance = self._squares / period - mean * mean
-        deviation = self.width * sqrt(max(variance, 0.0))
-        middle = self._anchor + mean
-        self.value = Bands(middle + deviation, middle, middle - deviation)
-        return self.value
+    def _steps(self) -> Generator[Bands, float, None]:
+        period, width, missing = self.period, self.width, self.value
+        window: list[float] = []
+        while len(window) < period:
+            window.append((yield missing))
+        laps = max(1, RESUM // period)
+        while True:
+            mean, squares = _moments(window)
+            least = 0.001 * squares
+            for _ in range(laps):
+                for place in range(period):
+                    deviation = width * sqrt(squares / period)
+                    self.value = bands = _lines(Bands, (mean + deviation, mean, mean - deviation))
+                    value = yield bands
+                    old = window[place]
+                    window[place] = value
+                    change, before = value - old, mean
+                    mean += change / period
+                    squares += change * (value - mean + old - before)
+                    if squares < least:
+                        mean, squares = _moments(window)
+                        least = 0.001 * squares
+                    elif 0.001 * squares > least:
+                        least = 0.001 * squares
 
-    def _sum_afresh(self) -> None:
-        window = self._window
-        self._anchor = fsum(window) / len(window)
-        self._sum = fsum(item - self._anchor for item in window)
-        self._squares = fsum((item - self._anchor) ** 2 for item in window)
-        self._updates = 0
+
+def _moments(window: list[float]) -> tuple[float, float]:
+    """The mean, and the sum of squared differences to it."""
+    mean = fsum(window) / len(window)
+    return mean, fsum((item - mean) ** 2 for item in window)
