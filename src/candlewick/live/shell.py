@@ -82,7 +82,7 @@ class EngineShell:
         if not self.bus.publish(event):
             raise LostEventError(f"the engine's queue of {_QUEUE} events is full at {event.kind}")
         if self.journey is not None and event.kind is EventKind.CANDLE_CLOSED:
-            self.journey.arrived(event)
+            self.journey.arrived()
 
     async def _handle(self, event: Event) -> None:
         try:
@@ -131,7 +131,7 @@ class EngineShell:
         candle = event.payload
         decisions = self.engine.on_candle(candle)
         if self.journey is not None:
-            self.journey.decided(event)
+            self.journey.decided()
         if decisions:
             await self.act(decisions)
         if candle.interval == self.engine.interval:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from time import perf_counter_ns
 
-from candlewick.models import Candle, Event, OrderStatus, OrderUpdate
+from candlewick.models import OrderStatus, OrderUpdate
 from candlewick.monitoring.histogram import LatencyHistogram
 
 __all__ = ["Journey"]
@@ -13,7 +14,7 @@ _FOLLOWED = 10_000
 
 
 class Journey:
-    """Three latencies of the live path, and when each stream was last heard.
+    """Three latencies of the live path.
 
     ``candle_to_decision``: from the arrival of a closed candle, its wait in the queue included, to
     the engine's answer. ``decision_to_sent``: from that answer to the call that hands the order to
@@ -25,31 +26,28 @@ class Journey:
     """
 
     __slots__ = (
-        "_arrived", "_decided", "_sent", "candle_to_decision", "decision_to_sent", "heard",
-        "round_trip",
+        "_arrivals", "_decided", "_sent", "candle_to_decision", "decision_to_sent", "round_trip",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.candle_to_decision = LatencyHistogram()
         self.decision_to_sent = LatencyHistogram()
         self.round_trip = LatencyHistogram()
-        self.heard: dict[tuple[str, str], int] = {}
-        self._arrived: dict[int, int] = {}
+        self._arrivals: deque[int] = deque(maxlen=_FOLLOWED)
         self._decided: dict[str, int] = {}
         self._sent: dict[str, int] = {}
 
-    def arrived(self, event: Event) -> None:
+    def arrived(self) -> None:
         """A closed candle was published."""
-        self._arrived[id(event)] = perf_counter_ns()
+        self._arrivals.append(perf_counter_ns())
 
-    def decided(self, event: Event) -> None:
-        """The engine has answered to a closed candle."""
-        now = perf_counter_ns()
-        candle: Candle = event.payload
-        self.heard[candle.symbol, candle.interval] = now
-        arrived = self._arrived.pop(id(event), 0)
-        if arrived:
-            self.candle_to_decision.observe(now - arrived)
+    def decided(self) -> None:
+        """The engine has answered to a closed candle: to the first of those that have arrived."""
+        if self._arrivals:
+            taken = perf_counter_ns() - self._arrivals.popleft()
+            histogram = self.candle_to_decision  # written out: this is on the way of every candle
+            histogram.counts[taken.bit_length()] += 1
+            histogram.sum_ns += taken
 
     def planned(self, client_id: str) -> None:
         """The engine has decided to send an order."""
