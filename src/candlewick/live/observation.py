@@ -15,7 +15,14 @@ from pathlib import Path
 from candlewick.engine import TradingEngine
 from candlewick.errors import ConfigError
 from candlewick.live.system import TradingSystem
-from candlewick.models import INTERVAL_MS, utc_now_ms
+from candlewick.models import (
+    INTERVAL_MS,
+    Event,
+    EventKind,
+    StreamState,
+    StreamStatus,
+    utc_now_ms,
+)
 from candlewick.monitoring import (
     Beacon,
     EngineAddress,
@@ -28,7 +35,7 @@ from candlewick.monitoring import (
     StreamSample,
 )
 
-__all__ = ["observed", "sources_of"]
+__all__ = ["StreamWatch", "observe", "observed"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +55,8 @@ async def observed(
         yield None
         return
     with Metrics() as metrics:
-        system.shell.journey = metrics.journey
-        async with MetricsServer(settings, sources_of(system, metrics), metrics) as server:
+        sources = observe(system, metrics)
+        async with MetricsServer(settings, sources, metrics) as server:
             _log.info("metrics at %s/metrics", server.url)
             # realtime: allow RT101 - before the system runs; one small file
             beacon = _light_beacon(system, server)
@@ -79,27 +86,27 @@ def _light_beacon(system: TradingSystem, server: MetricsServer) -> Beacon | None
         return None
 
 
-def sources_of(system: TradingSystem, metrics: Metrics) -> Sources:
-    """Say where the figures of a system are read."""
-    reader = _Reader(system, metrics)
+def observe(system: TradingSystem, metrics: Metrics) -> Sources:
+    """Let ``metrics`` watch a system that does not run yet; return where its figures are read."""
+    system.shell.journey = metrics.journey
+    reader, streams = _Reader(system), StreamWatch(system)
+    metrics.on_beat.append(streams.look)
+    system.bus.subscribe(EventKind.STREAM_CHANGED, streams.changed, name="metrics", mode="inline")
     return Sources(
         engine=reader.engine,
         status=system.status,
         bus=system.bus,
         reports=system.bus_reports,
         journal=system.journal.stats,
-        streams=reader.streams,
+        streams=streams.samples,
     )
 
 
 class _Reader:
     """Reads the figures of a system."""
 
-    def __init__(self, system: TradingSystem, metrics: Metrics) -> None:
+    def __init__(self, system: TradingSystem) -> None:
         self._system = system
-        self._heard = metrics.journey.heard
-        self._started = time.perf_counter_ns()
-        self._pace = 1.0 if system.over_network else system.settings.speed
 
     def engine(self) -> EngineSample:
         """The engine's books and the tally of the run."""
@@ -145,19 +152,64 @@ class _Reader:
             for symbol, state in engine.symbols.items()
         )
 
-    def streams(self) -> list[StreamSample]:
-        """The candle streams; one that has brought nothing is as old as the run."""
-        now = time.perf_counter_ns()
-        engine = self._system.engine
-        return [
-            StreamSample(
-                f"{symbol} {interval}",
-                (now - self._heard.get((symbol, interval), self._started)) / 1e9,
-                self._stale_after(interval),
-            )
-            for symbol, state in engine.symbols.items()
-            for interval in state.histories
+
+class StreamWatch:
+    """Knows when each candle stream last brought something, and what the venue says of its streams.
+
+    It looks at the newest candles at every beat of the loop's clock, so that the way of a candle
+    through the process is not burdened with it; ages are right to a tenth of a second.
+    """
+
+    def __init__(self, system: TradingSystem) -> None:
+        now = time.monotonic_ns()
+        self._histories = [
+            history
+            for state in system.engine.symbols.values()
+            for history in state.histories.values()
         ]
+        self._newest = [0] * len(self._histories)
+        self._heard = [now] * len(self._histories)  # one that brings nothing is as old as the run
+        self._pace = 1.0 if system.over_network else system.settings.speed
+        self._venue: dict[str, StreamSample] = {}
+
+    def look(self) -> None:
+        """Note which streams have brought a candle since the last look."""
+        now = time.monotonic_ns()
+        for number, history in enumerate(self._histories):
+            newest = int(history.close_time[-1]) if len(history) else 0
+            if newest != self._newest[number]:
+                self._newest[number] = newest
+                self._heard[number] = now
+
+    def changed(self, event: Event) -> None:
+        """The venue says that one of its streams is live, lost or stale."""
+        status: StreamStatus = event.payload
+        name = f"{status.kind} {status.symbol}".rstrip()
+        before = self._venue.get(name)
+        reconnects = before.reconnects if before is not None else 0
+        connected = status.state is not StreamState.LOST
+        if before is not None and connected and not before.connected:
+            reconnects += 1
+        self._venue[name] = StreamSample(
+            name,
+            reconnects=reconnects,
+            connected=connected,
+            said_stale=status.state is StreamState.STALE,
+        )
+
+    def samples(self) -> list[StreamSample]:
+        """The candle streams and those that the venue has told of, as they are now."""
+        self.look()
+        now = time.monotonic_ns()
+        candles = [
+            StreamSample(
+                f"{history.symbol} {history.interval}",
+                (now - heard) / 1e9,
+                self._stale_after(history.interval),
+            )
+            for history, heard in zip(self._histories, self._heard, strict=True)
+        ]
+        return candles + list(self._venue.values())
 
     def _stale_after(self, interval: str) -> float:
         if self._pace is None:

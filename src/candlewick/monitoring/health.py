@@ -51,6 +51,8 @@ def _engine(engine: EngineSample) -> Iterator[Problem]:
 def _stream(stream: StreamSample) -> Iterator[str]:
     if not stream.connected:
         yield f"{stream.name} is not connected"
+    elif stream.said_stale:
+        yield f"{stream.name}: the venue says that its data is old"
     elif stream.is_stale:
         limit = f"{stream.stale_after_s:g} are allowed"
         yield f"{stream.name} is silent for {stream.age_s:.1f} s, {limit}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
 from candlewick.monitoring.garbage import GarbageWatch
@@ -16,14 +17,20 @@ class Metrics:
     """The measurements that are taken while events flow; all the rest is read when asked for.
 
     ``journey`` has the hooks of the live path. Entered as a context, it measures the event loop,
-    the garbage collector and the memory until the end.
+    the garbage collector and the memory until the end. ``on_beat`` holds what else is to be looked
+    at ten times a second.
     """
 
     def __init__(self) -> None:
         self.journey = Journey()
         self.garbage = GarbageWatch()
         self.growth = MemoryGrowth()
-        self.lag = LoopLag(on_beat=self.growth.sample)
+        self.on_beat: list[Callable[[], None]] = [self.growth.sample]
+        self.lag = LoopLag(on_beat=self._beat)
+
+    def _beat(self) -> None:
+        for look in self.on_beat:
+            look()
 
     def __enter__(self) -> Metrics:
         self.garbage.start()

@@ -70,20 +70,21 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
 class StreamSample(msgspec.Struct, frozen=True):
     """A stream of market or account data.
 
-    ``age_s`` is the time since it brought anything, None before the first. It is stale above
-    ``stale_after_s``; 0.0 means that nothing is expected of it.
+    ``age_s`` is the time since it brought anything, None where only the venue knows. It is stale
+    above ``stale_after_s`` (0.0: nothing is expected of it), or when the venue says so.
     """
 
     name: str
-    age_s: float | None
+    age_s: float | None = None
     stale_after_s: float = 0.0
     reconnects: int = 0
     connected: bool = True
+    said_stale: bool = False
 
     @property
     def is_stale(self) -> bool:
         """True when it has been silent for longer than it may be."""
-        return 0.0 < self.stale_after_s < (self.age_s or 0.0)
+        return self.said_stale or 0.0 < self.stale_after_s < (self.age_s or 0.0)
 
 
 class VenueSample(msgspec.Struct, frozen=True):
@@ -96,8 +97,13 @@ class VenueSample(msgspec.Struct, frozen=True):
 class BusFigures(Protocol):
     """What is read of the `EventBus`."""
 
-    published: int
-    refused: int
+    @property
+    def published(self) -> int:
+        """Events that were published."""
+
+    @property
+    def refused(self) -> int:
+        """Events not taken because a queue was full."""
 
     def handlers(self) -> list[HandlerInfo]:
         """The inventory of subscribers with their counts."""
