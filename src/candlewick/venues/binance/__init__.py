@@ -1,0 +1,7 @@
+"""Binance USDⓈ-M futures: REST, streams, and the venue behind the `Venue` protocol."""
+
+from candlewick.venues.binance.keys import ApiKeys
+from candlewick.venues.binance.settings import BinanceSettings
+from candlewick.venues.binance.venue import BinanceVenue, Malformed, OnMalformed
+
+__all__ = ["ApiKeys", "BinanceSettings", "BinanceVenue", "Malformed", "OnMalformed"]
