@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from candlewick.bus.activity import Activity
+from candlewick.bus.loop_worker import LoopWorker
 from candlewick.bus.reports import BusReport, HandlerInfo, Mode, Overflow, ReportKind
-from candlewick.bus.subscription import Handler, Subscription, is_coroutine_function
-from candlewick.errors import ConfigError
+from candlewick.bus.routes import Route
+from candlewick.bus.subscription import Handler, Subscription, Worker, is_coroutine_function
+from candlewick.bus.thread import ThreadWorker
+from candlewick.errors import CandlewickError, ConfigError
 from candlewick.models import Event, EventKind
 
-__all__ = ["EventBus"]
+__all__ = ["BusStoppedError", "EventBus"]
 
 _log = logging.getLogger(__name__)
-_NONE: tuple[Subscription, ...] = ()
 # Every one of these matters; keeping only the newest would forget orders or candles.
 _NEVER_CONFLATED = frozenset(EventKind) - {EventKind.PRICE_UPDATED, EventKind.ACCOUNT_UPDATED}
+_UNSUBSCRIBE_S = 1.0  # the event at hand may take so long when its subscription ends
+_MARK = 63  # one event in 64 of each kind is marked with its time
+
+
+class BusStoppedError(CandlewickError):
+    """The bus has stopped; the event was not taken."""
 
 
 class EventBus:
@@ -29,22 +39,20 @@ class EventBus:
             application log has them in any case.
 
     A slow or failing subscriber delays nobody else. All methods belong to the event loop's
-    thread.
+    thread, but for `publish_threadsafe`. A bus is started once and stopped once.
     """
 
     def __init__(
         self, *, budget_ms: float = 5.0, on_report: Callable[[BusReport], None] | None = None
     ) -> None:
-        self.published = 0
         self.refused = 0
-        self._budget_ms = budget_ms
+        self._budget_ns = int(budget_ms * 1e6)
         self._on_report = on_report
         self._subscriptions: dict[str, Subscription] = {}
-        self._routes: dict[EventKind, tuple[Subscription, ...]] = {}
-        self._blocking: dict[EventKind, tuple[Subscription, ...]] = {}
-        self._running = False
-        self._busy = 0
-        self._settled: asyncio.Future[None] | None = None
+        self._routes = {kind: Route() for kind in EventKind}
+        self._activity = Activity()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = False
 
     # -- subscribing ------------------------------------------------------------------------------
 
@@ -57,6 +65,7 @@ class EventBus:
         queue_size: int = 10_000,
         overflow: Overflow | str = Overflow.BLOCK,
         mode: Mode | str = Mode.AUTO,
+        drain_timeout_s: float | None = None,
     ) -> Subscription:
         """Let ``handler`` have all events of one or several kinds, in the order of publishing.
 
@@ -67,6 +76,8 @@ class EventBus:
             queue_size: how many events may wait.
             overflow: what happens then, see `Overflow`.
             mode: "inline" runs a plain function on the event loop: for those declared fast.
+            drain_timeout_s: how long this queue may take to drain, where that is not what the
+                others are given.
 
         Raises:
             ConfigError: a name that is taken, a mode that does not fit, or "conflate" for events
@@ -85,39 +96,40 @@ class EventBus:
             raise ConfigError(f"{name}: {', '.join(sorted(lost))} must not be conflated")
         if mode is Mode.THREAD and is_coroutine_function(handler):
             raise ConfigError(f"{name}: an async handler runs on the event loop, not in a thread")
+        if self._stopped:
+            raise BusStoppedError(f"{name}: the bus has stopped; make a new one")
         subscription = Subscription(
-            kinds, handler, name, queue_size, overflow, mode, self._budget_ms,
-            self._one_busy, self._one_idle, self._report,
-        )  # fmt: skip
+            kinds, handler, name, queue_size, overflow, mode, drain_timeout_s, self.report
+        )
+        subscription.connect(self._routes[kind] for kind in subscription.kinds)
         self._subscriptions[name] = subscription
-        self._route()
-        if self._running:
-            self._busy += 1
-            subscription.start()
+        self._lay_routes()
+        if self._loop is not None:
+            self._start_worker(subscription)
         return subscription
 
     async def unsubscribe(self, subscription: Subscription | str) -> None:
-        """End a subscription; what still waits in its queue is not handled."""
+        """End a subscription; what still waits in its queue is discarded.
+
+        The event at hand is finished within a second, or cancelled.
+        """
         name = subscription if isinstance(subscription, str) else subscription.name
         ended = self._subscriptions.pop(name, None)
         if ended is None:
             raise ConfigError(f"the bus has no subscriber {name!r}")
-        self._route()
-        was_busy = self._running and not ended.is_idle and ended.mode is Mode.INLINE
-        await ended.stop(timeout=1.0)
-        if was_busy:
-            self._one_idle()
+        self._lay_routes()
+        left = ended.discard(lambda _: True)
+        if left:
+            self._report_left(name, "discarded at the end of its subscription", _by_kind(left))
+        ended.freed()
+        if ended.worker is not None and not await ended.worker.end(_UNSUBSCRIBE_S):
+            self._report_stuck([name])
 
-    def _route(self) -> None:
-        self._routes.clear()
-        self._blocking.clear()
-        for kind in EventKind:
-            subscribed = tuple(s for s in self._subscriptions.values() if kind in s.kinds)
-            if subscribed:
-                self._routes[kind] = subscribed
-                self._blocking[kind] = tuple(
-                    s for s in subscribed if s.overflow in (Overflow.BLOCK, Overflow.FAIL)
-                )
+    def _lay_routes(self) -> None:
+        subscriptions = self._subscriptions.values()
+        for kind, route in self._routes.items():
+            route.lead_to(s for s in subscriptions if kind in s.kinds)
+            route.sure_until = route.count
 
     def handlers(self) -> list[HandlerInfo]:
         """The inventory of subscribers with their counts."""
@@ -125,35 +137,77 @@ class EventBus:
 
     # -- publishing -------------------------------------------------------------------------------
 
+    @property
+    def published(self) -> int:
+        """How many events were taken."""
+        return sum(route.count for route in self._routes.values())
+
     def publish(self, event: Event) -> bool:
         """Offer an event to its subscribers; never waits.
 
         Returns False, with nothing delivered to anyone, when the queue of a subscriber that
-        blocks is full.
+        blocks is full, or when the bus has stopped.
 
         Raises:
             QueueFullError: the queue of a subscriber with the policy "fail" is full.
         """
-        kind = event.kind
-        for subscription in self._blocking.get(kind, _NONE):
-            if len(subscription._queue) >= subscription.queue_size:
-                if subscription.overflow is Overflow.FAIL:
-                    subscription.offer(event)  # raises
+        route = self._routes[event.kind]
+        count = route.count
+        if count >= route.sure_until and not self._admits(event, route):
+            return False
+        route.count = count = count + 1
+        for add, subscription in route.direct:
+            add(event)
+            if subscription.asleep:
+                subscription.wake()
+        if route.others:
+            for subscription in route.others:
+                subscription.offer(event)
+        if not count & _MARK:
+            route.mark()
+        return True
+
+    def _admits(self, event: Event, route: Route) -> bool:
+        """Whether no queue is full; if so, it keeps places, and need not be asked for some time."""
+        if self._stopped:
+            self.refused += 1
+            return False
+        for subscription in route.bounded:
+            if subscription.room <= 0:
                 self.refused += 1
+                subscription.refuse(event)  # raises, where that is the policy
                 return False
-        self.published += 1
-        for subscription in self._routes.get(kind, _NONE):
-            subscription.offer(event)
+        route.keep_places()
         return True
 
     async def publish_wait(self, event: Event) -> None:
-        """Publish, waiting for room where a subscriber blocks."""
-        while True:
-            full = [s for s in self._blocking.get(event.kind, _NONE) if s.must_wait]
-            if not full:
-                self.publish(event)
-                return
-            await full[0].room()
+        """Publish, waiting for room where a subscriber blocks.
+
+        A handler must not wait for room in its own queue: nobody else can make it.
+
+        Raises:
+            QueueFullError: the queue of a subscriber with the policy "fail" is full.
+            BusStoppedError: the bus has stopped, perhaps while this waited.
+        """
+        route = self._routes[event.kind]
+        while not self._stopped:
+            full = (s for s in route.bounded if s.overflow is Overflow.BLOCK and s.room <= 0)
+            subscription = next(full, None)
+            if subscription is None:
+                break
+            await subscription.room_again()
+        if not self.publish(event):
+            raise BusStoppedError(f"the bus has stopped; {event.kind} was not taken")
+
+    def publish_threadsafe(self, event: Event) -> None:
+        """Publish from another thread, such as that of a plain handler.
+
+        Whether the event was taken is known only later, and on the event loop: an event that is
+        refused is counted and reported.
+        """
+        if self._loop is None:
+            raise CandlewickError("the bus has not been started; there is no loop to publish on")
+        self._loop.call_soon_threadsafe(self.publish, event)
 
     def discard(self, unwanted: Callable[[Event], bool]) -> list[Event]:
         """Take events out of all queues; returns each once, in no particular order."""
@@ -167,72 +221,143 @@ class EventBus:
 
     def start(self) -> None:
         """Start the workers, on the running event loop."""
-        if self._running:
-            return
-        self._running = True
-        for subscription in self._subscriptions.values():
-            if subscription.mode is Mode.INLINE:
-                self._busy += 1
-            subscription.start()
+        if self._stopped:
+            raise BusStoppedError("the bus has stopped; make a new one")
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            for subscription in self._subscriptions.values():
+                self._start_worker(subscription)
+
+    def _start_worker(self, subscription: Subscription) -> None:
+        worker: Worker
+        if subscription.mode is Mode.THREAD:
+            worker = ThreadWorker(subscription, self._activity)
+        else:
+            worker = LoopWorker(subscription, self._activity, self._budget_ns, self._move_to_thread)
+        subscription.employ(worker)
+
+    def _move_to_thread(self, subscription: Subscription) -> None:
+        subscription.mode = Mode.THREAD
+        self._start_worker(subscription)
 
     async def drain(self, timeout: float | None = None) -> Mapping[str, int]:
         """Wait until every queue is empty and every handler has returned.
 
-        Returns what was not handled within ``timeout`` seconds, as counts by kind.
+        Returns what was not handled within ``timeout`` seconds (or those that a subscription has
+        asked for), as counts by kind. Not for a handler, which would wait for itself.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                while not self._is_settled():
-                    await self._settle()
-        except TimeoutError:
-            pass
-        waiting: Counter[str] = Counter()
-        for subscription in self._subscriptions.values():
-            waiting.update(str(event.kind) for event in subscription._queue)
-        return waiting
-
-    def _is_settled(self) -> bool:
-        return self._busy == 0 and all(s.is_idle for s in self._subscriptions.values())
-
-    async def _settle(self) -> None:
-        if self._busy:
-            if self._settled is None:
-                self._settled = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._settled)
-        for subscription in list(self._subscriptions.values()):
-            await subscription.settle()
-
-    def _one_busy(self) -> None:
-        self._busy += 1
-
-    def _one_idle(self) -> None:
-        self._busy -= 1
-        settled = self._settled
-        if settled is not None and not self._busy:
-            self._settled = None
-            if not settled.done():
-                settled.set_result(None)
+        if self._open():
+            await self._wait_for_rest(timeout, None)
+        return self._left()
 
     async def stop(self, timeout: float = 5.0) -> Mapping[str, int]:
-        """Drain for at most ``timeout`` seconds and end the workers; returns what is left."""
-        if not self._running:
-            return {}
-        left = await self.drain(timeout)
-        if left:
-            listed = ", ".join(f"{count} {kind}" for kind, count in left.items())
-            self._report(
-                BusReport(ReportKind.NOT_HANDLED, "", f"not handled in time: {listed}", dict(left))
-            )
-        stuck = [s.name for s in self._subscriptions.values() if not await s.stop(timeout)]
+        """Drain every queue for at most ``timeout`` seconds, or what its subscription asked for.
+
+        Returns what is left, as counts by kind. Handlers may publish until the end; then the bus
+        takes nothing any more.
+        """
+        if self._loop is None or self._stopped:
+            self._close()
+            return self._left()
+        ends: dict[Subscription, asyncio.Task[bool]] = {}
+
+        def end(subscription: Subscription) -> None:
+            if subscription.worker is not None and subscription not in ends:
+                ends[subscription] = asyncio.ensure_future(subscription.worker.end(0.0))
+
+        await self._wait_for_rest(timeout, end)
+        self._close()
+        subscriptions = list(self._subscriptions.values())
+        for subscription in subscriptions:
+            end(subscription)
+            subscription.freed()
+        stuck = [s.name for s, ended in ends.items() if not await ended]
+        for subscription in subscriptions:
+            if left := _by_kind(subscription.unhandled()):
+                self._report_left(subscription.name, "not handled in time", left)
         if stuck:
-            names: Sequence[str] = stuck
-            message = f"still running after {timeout:g} s: {', '.join(names)}"
-            self._report(BusReport(ReportKind.HANDLER_SLOW, names[0], message))
-        self._running = False
-        self._busy = 0
+            self._report_stuck(stuck)
+        return self._left()
+
+    def _close(self) -> None:
+        """Take no event any more."""
+        self._stopped = True
+        for route in self._routes.values():
+            route.sure_until = route.count
+
+    def _open(self) -> list[Subscription]:
+        """Those that have events or handle one."""
+        return [s for s in self._subscriptions.values() if not s.is_idle]
+
+    def _left(self) -> Mapping[str, int]:
+        left: Counter[str] = Counter()
+        for subscription in self._subscriptions.values():
+            if not subscription.is_idle:
+                left.update(_by_kind(subscription.unhandled()))
         return left
 
-    def _report(self, report: BusReport) -> None:
+    async def _wait_for_rest(
+        self, timeout: float | None, give_up: Callable[[Subscription], None] | None
+    ) -> None:
+        """Wait until all is idle; a queue whose time is over is no longer waited for."""
+        self._refuse_to_wait_for_oneself()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        over: set[Subscription] = set()
+
+        def time_left(subscription: Subscription) -> float:
+            given = subscription.drain_timeout_s
+            given = timeout if given is None else given
+            return math.inf if given is None else began + given - loop.time()
+
+        while True:
+            changed = self._activity.watch()  # before the look, as threads come to rest any time
+            waited = {s: time_left(s) for s in self._open() if s not in over}
+            for subscription, seconds in waited.items():
+                if seconds <= 0.0:
+                    over.add(subscription)
+                    if give_up is not None:
+                        give_up(subscription)
+            least = min((seconds for s, seconds in waited.items() if s not in over), default=0.0)
+            if least <= 0.0:
+                changed.cancel()
+                return
+            try:
+                async with asyncio.timeout(None if least == math.inf else least):
+                    await changed
+            except TimeoutError:
+                continue
+
+    def _refuse_to_wait_for_oneself(self) -> None:
+        task = asyncio.current_task()
+        for subscription in self._subscriptions.values():
+            worker = subscription.worker
+            if isinstance(worker, LoopWorker) and worker.task is task:
+                raise CandlewickError(
+                    f"{subscription.name} must not wait for the bus: it would wait for itself;"
+                    " let another task drain or stop it"
+                )
+
+    # -- reports ----------------------------------------------------------------------------------
+
+    def report(self, report: BusReport) -> None:
+        """Log something that people should know, and tell the owner; never raises."""
         _log.warning("%s", report.message)
         if self._on_report is not None:
-            self._on_report(report)
+            try:
+                self._on_report(report)
+            except Exception:  # noqa: BLE001 - whatever the owner's code may raise
+                _log.exception("the bus's report was not taken")
+
+    def _report_left(self, name: str, what: str, left: Counter[str]) -> None:
+        listed = ", ".join(f"{count} {kind}" for kind, count in left.items())
+        message = f"{name}: {what}: {listed}"
+        self.report(BusReport(ReportKind.NOT_HANDLED, name, message, dict(left)))
+
+    def _report_stuck(self, names: Sequence[str]) -> None:
+        message = f"still running, and left behind: {', '.join(names)}"
+        self.report(BusReport(ReportKind.HANDLER_SLOW, names[0], message))
+
+
+def _by_kind(events: Iterable[Event]) -> Counter[str]:
+    return Counter(str(event.kind) for event in events)

@@ -36,12 +36,17 @@ class ReportKind(StrEnum):
     HANDLER_FAILED = "handler_failed"
     HANDLER_SLOW = "handler_slow"
     EVENTS_DROPPED = "events_dropped"
+    QUEUE_FULL = "queue_full"
     LOOP_STALLED = "loop_stalled"
     NOT_HANDLED = "not_handled"
 
 
 class BusReport(msgspec.Struct, frozen=True):
-    """One thing that people should know; each is made once for a handler and cause."""
+    """One thing that people should know.
+
+    A failure is reported once for a handler, kind and type of error; what goes on (events dropped,
+    refused, stalls) the first time and whenever its count has doubled.
+    """
 
     kind: ReportKind
     handler: str
@@ -52,9 +57,15 @@ class BusReport(msgspec.Struct, frozen=True):
 class HandlerInfo(msgspec.Struct, frozen=True):
     """One line of the inventory.
 
+    Every event that was offered is somewhere: ``offered`` equals the sum of ``handled`` (of which
+    ``failed`` raised), ``dropped``, ``conflated``, ``discarded``, ``depth`` (they wait) and
+    ``in_flight``. A handler in a thread may be one event ahead of these counts. ``refused`` counts
+    events that no subscriber got, because this one's queue was full.
+
     ``latency_ns`` counts handled events by the bit length of their duration in nanoseconds:
-    entry 10 holds those from 512 to 1,023 ns; ``busy_ns`` is the sum of all. ``oldest_ms`` is the
-    age of the oldest event that waits, to the precision of a burst of 64 events.
+    entry 10 holds those from 512 to 1,023 ns; ``busy_ns`` is the sum of all. Events that take less
+    than 2 µs are timed up to 16 at once, and counted with their mean. ``oldest_ms`` is the age of
+    the oldest event that waits, at most too old by 64 events.
     """
 
     name: str
@@ -73,3 +84,6 @@ class HandlerInfo(msgspec.Struct, frozen=True):
     slowest_ns: int
     busy_ns: int
     latency_ns: tuple[int, ...]
+    discarded: int = 0
+    refused: int = 0
+    in_flight: int = 0

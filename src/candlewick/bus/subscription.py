@@ -1,4 +1,4 @@
-"""`Subscription`: one subscriber's bounded queue, its worker on the event loop, and its counts."""
+"""`Subscription`: one subscriber's bounded queue, its worker, and its counts."""
 
 from __future__ import annotations
 
@@ -6,34 +6,65 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Protocol
 
+from candlewick.bus.pending import Fifo, Newest, Pending
 from candlewick.bus.reports import BusReport, HandlerInfo, Mode, Overflow, ReportKind
-from candlewick.bus.thread import HandlerThread
+from candlewick.bus.routes import Route
 from candlewick.errors import CandlewickError
 from candlewick.models import Event, EventKind
 
-__all__ = ["Handler", "QueueFullError", "Subscription"]
+__all__ = ["Handler", "QueueFullError", "Subscription", "Worker", "is_coroutine_function"]
 
 Handler = Callable[[Event], Awaitable[None] | None]
 
-_MARK = 63  # the age of one event in 64 is known
-_TURN_NS = 1_000_000  # a worker lets others run after this long
-_SLOW_TIMES = 3  # that often over its budget, and an inline handler gets a thread
 _BUCKETS = 64
+_GROUP = 16  # so many events are timed at once ...
+_FAST_NS = 2_000  # ... while they take less than this each
+_FAST_BITS = _FAST_NS.bit_length()
+_MARKED = 64  # the bus marks one event in so many
 
 
 class QueueFullError(CandlewickError):
     """A queue with the policy "fail" is full; the event was not taken."""
 
 
-class Subscription:
-    """One handler and its queue.
+class Worker(Protocol):
+    """What takes events from the queue to the handler."""
 
-    ``idle`` and ``busy`` are called when it runs out of events and when it gets the first one;
-    ``report`` takes what people should know.
+    @property
+    def guard(self) -> AbstractContextManager[Any]:
+        """Keeps the worker from taking events."""
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing waits and nothing is being handled."""
+
+    def start(self) -> None:
+        """Begin on the running event loop."""
+
+    def wake(self) -> None:
+        """Called on the event loop when an event has come and the subscription is asleep."""
+
+    async def end(self, grace_s: float) -> bool:
+        """End after the event at hand, or after ``grace_s``; False when it does not end."""
+
+
+class Subscription:
+    """One handler and its queue; ``report`` takes what people should know.
+
+    The fields that a worker or the bus needs for each event are public to them: ``asleep`` is
+    True while `wake` must be called after an event was put in, ``current`` is being handled.
     """
+
+    __slots__ = (
+        "_marks", "_offered_before", "_report", "_reported", "asleep",
+        "busy_ns", "current", "discarded", "drain_timeout_s", "failed", "handled",
+        "handler", "is_async", "kinds", "latency", "mode", "name", "overflow", "pending",
+        "queue_size", "refused", "routes", "slowest_ns", "waiters", "wake", "woken_ns", "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,300 +74,202 @@ class Subscription:
         queue_size: int,
         overflow: Overflow,
         mode: Mode,
-        budget_ms: float,
-        busy: Callable[[], None],
-        idle: Callable[[], None],
+        drain_timeout_s: float | None,
         report: Callable[[BusReport], None],
     ) -> None:
-        self.kinds = tuple(kinds)
+        self.kinds = tuple(dict.fromkeys(kinds))
         self.handler = handler
         self.name = name
         self.queue_size = queue_size
         self.overflow = overflow
+        self.drain_timeout_s = drain_timeout_s
         self.is_async = is_coroutine_function(handler)
         inline = mode is Mode.INLINE or (mode is Mode.AUTO and self.is_async)
         self.mode = Mode.INLINE if inline else Mode.THREAD
-        self.offered = 0
+        conflates = overflow is Overflow.CONFLATE
+        self.pending: Pending = Newest(queue_size) if conflates else Fifo(queue_size)
+        self.asleep = False
+        self.current: Event | None = None
         self.handled = 0
         self.failed = 0
-        self.dropped = 0
-        self.conflated = 0
+        self.discarded = 0
+        self.refused = 0
         self.slowest_ns = 0
         self.busy_ns = 0
         self.latency = [0] * _BUCKETS
-        self._budget_ns = int(budget_ms * 1e6)
-        self._over_budget = 0
-        self._busy = busy
-        self._idle = idle
+        self.woken_ns = perf_counter_ns()
+        self.worker: Worker | None = None
+        self.wake: Callable[[], None]
+        self.waiters: list[asyncio.Future[None]] = []
         self._report = report
         self._reported: set[str] = set()
-        self._queue: deque[Event] = deque()
-        self._newest: dict[object, Event] = {}
         self._marks: deque[tuple[int, int]] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._thread: HandlerThread | None = None
+        self.routes: list[Route] = []
+        self._offered_before = 0
+
+    def employ(self, worker: Worker) -> None:
+        """Let this worker take the events from now on."""
+        self.worker = worker
+        self.wake = worker.wake
+        worker.start()
+
+    def connect(self, routes: Iterable[Route]) -> None:
+        """Count the events of these routes from now on."""
+        self.routes = list(routes)
+        self._offered_before = sum(route.count for route in self.routes)
 
     # -- publishing -------------------------------------------------------------------------------
 
     @property
-    def depth(self) -> int:
-        """How many events wait."""
-        return len(self._queue)
+    def offered(self) -> int:
+        """How many events came since the subscription began."""
+        return sum(route.count for route in self.routes) - self._offered_before
 
     @property
-    def must_wait(self) -> bool:
-        """True when the queue is full and its policy is to block."""
-        return len(self._queue) >= self.queue_size and self.overflow is Overflow.BLOCK
+    def depth(self) -> int:
+        """How many events wait."""
+        return len(self.pending.held)
+
+    @property
+    def room(self) -> int:
+        """How many events the queue still takes."""
+        return self.queue_size - len(self.pending.held)
 
     def offer(self, event: Event) -> None:
-        """Queue an event; the caller has asked `must_wait` where that matters."""
-        queue = self._queue
-        offered = self.offered = self.offered + 1
-        if self.overflow is Overflow.CONFLATE:
-            self._conflate(event)
-        else:
-            if len(queue) >= self.queue_size:
-                self._overflow()
-            queue.append(event)
-        if not offered & _MARK:
-            self._marks.append((offered, perf_counter_ns()))
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            self._marks.append((offered, perf_counter_ns()))
-            self._busy()
-            waiter.set_result(None)
-        elif self._thread is not None:
-            self._thread.wake()
-
-    def _overflow(self) -> None:
-        if self.overflow is Overflow.FAIL:
-            self.offered -= 1
-            raise QueueFullError(f"the queue of {self.name} is full: {self.queue_size} events wait")
-        self._queue.popleft()
-        self.dropped += 1
-        self._warn_dropped("dropped", self.dropped)
-
-    def _conflate(self, event: Event) -> None:
-        """Replace the waiting event of the same key; its place in the queue stays."""
-        key = conflation_key(event)
-        if key in self._newest:
-            self.conflated += 1
-        elif len(self._newest) >= self.queue_size:
-            self._newest.pop(conflation_key(self._queue.popleft()), None)
-            self.dropped += 1
-            self._warn_dropped("dropped", self.dropped)
-            self._queue.append(event)
-        else:
-            self._queue.append(event)
-        self._newest[key] = event
-
-    def _warn_dropped(self, what: str, count: int) -> None:
-        if count & (count - 1) == 0:  # the first, and each time the number has doubled
-            message = f"{self.name} is too slow: {count} events {what}"
-            self._report(
-                BusReport(
-                    ReportKind.EVENTS_DROPPED, self.name, message,
-                    {"dropped": count, "queue_size": self.queue_size},
-                )
+        """Queue an event by the policy; for those that never refuse one."""
+        pending = self.pending
+        lost = pending.lost
+        pending.put(event)
+        if self.asleep:
+            self.wake()
+        if pending.lost != lost:
+            self._warn(
+                ReportKind.EVENTS_DROPPED, pending.lost,
+                f"{self.name} is too slow: {pending.lost} events dropped",
             )  # fmt: skip
 
-    def room(self) -> asyncio.Future[None]:
-        """Return a future that is done once there is room."""
-        if self._room is None:
-            self._room = asyncio.get_running_loop().create_future()
-            if self._thread is not None:
-                self._thread.notify()
-        return self._room
+    def refuse(self, event: Event) -> None:
+        """Count an event that the full queue keeps from being published.
 
-    def _freed(self) -> None:
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
+        Raises:
+            QueueFullError: if that is the policy.
+        """
+        self.refused += 1
+        message = f"the queue of {self.name} is full: {self.queue_size} events wait"
+        if self.overflow is Overflow.FAIL:
+            raise QueueFullError(f"{message}; {event.kind} was not taken")
+        self._warn(ReportKind.QUEUE_FULL, self.refused, f"{message}; {self.refused} were refused")
+
+    def _warn(self, kind: ReportKind, count: int, message: str) -> None:
+        if count & (count - 1) == 0:  # the first, and each time the number has doubled
+            context: dict[str, str | int | float] = {"count": count, "queue_size": self.queue_size}
+            self._report(BusReport(kind, self.name, message, context))
+
+    def room_again(self) -> asyncio.Future[None]:
+        """Return a future that is done once there may be room."""
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        if self.room > 0:  # a thread may have taken an event before it could see the waiter
+            self.freed()
+        return waiter
+
+    def freed(self) -> None:
+        """Let those go on who wait for room."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- what waits -------------------------------------------------------------------------------
+
+    @property
+    def _guard(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.worker is None else self.worker.guard
+
+    def unhandled(self) -> list[Event]:
+        """The event being handled, if any, and those that wait."""
+        with self._guard:
+            current = self.current
+            return ([] if current is None else [current]) + self.pending.events()
 
     def discard(self, unwanted: Callable[[Event], bool]) -> list[Event]:
         """Take the queued events out that ``unwanted`` is true for."""
-        kept: list[Event] = []
-        out: list[Event] = []
-        for event in self._queue:
-            (out if unwanted(event) else kept).append(event)
+        with self._guard:
+            out = self.pending.remove(unwanted)
+        self.discarded += len(out)
+        if self.asleep and self.pending.held:
+            self.wake()  # it may have looked at a queue that was being sorted out
         if out:
-            self._queue.clear()
-            self._queue.extend(kept)
-            for event in out:
-                self._newest.pop(conflation_key(event), None)
-            self._freed()
+            self.freed()
         return out
 
     # -- handling ---------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the worker that the mode asks for."""
-        if self._task is not None or self._thread is not None:
-            return
-        if self.mode is Mode.THREAD:
-            self._start_thread()
-        else:
-            work = self._work_async() if self.is_async else self._work_inline()
-            self._task = asyncio.create_task(work, name=f"bus:{self.name}")
-
-    def _start_thread(self) -> None:
-        self._thread = HandlerThread(
-            self.name, self._take, self._handle_in_thread, self._thread_is_idle
-        )
-        self._thread.start(asyncio.get_running_loop())
-
     @property
     def is_idle(self) -> bool:
         """True when nothing waits and nothing is being handled."""
-        if self._thread is not None:
-            return not self._queue and not self._thread.handling
-        return self._waiter is not None or (self._task is None and not self._queue)
+        return not self.pending.held if self.worker is None else self.worker.is_idle
 
-    async def settle(self) -> None:
-        """Wait until the thread, if there is one, has handled all that was queued."""
-        while self._thread is not None and not self.is_idle:
-            await self._thread.wait_idle()
+    def took(self, elapsed: int, count: int) -> int:
+        """Count what handling ``count`` events took, ns; returns how many to time next.
 
-    def _take(self) -> Event | None:
-        try:
-            event = self._queue.popleft()
-        except IndexError:
-            return None
-        return self._newest_of(event) if self.overflow is Overflow.CONFLATE else event
-
-    def _newest_of(self, event: Event) -> Event:
-        """The newest event of the key whose place in the queue has come."""
-        return self._newest.pop(conflation_key(event), event)
-
-    async def _sleep(self) -> None:
-        self._marks.clear()
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._idle()
-        await self._waiter
-
-    async def _work_async(self) -> None:
-        queue, latency = self._queue, self.latency
-        handler: Callable[[Event], Awaitable[None]] = self.handler  # type: ignore[assignment]
-        plain = self.overflow is not Overflow.CONFLATE
-        clock = perf_counter_ns
-        while True:
-            if not queue:
-                await self._sleep()
-            started = turn = clock()
-            while queue:
-                event = queue.popleft() if plain else self._newest_of(queue.popleft())
-                if self._room is not None:
-                    self._freed()
-                try:
-                    await handler(event)
-                except Exception as error:  # noqa: BLE001 - a handler may raise anything
-                    self._handler_failed(event, error)
-                now = clock()
-                elapsed = now - started
-                self.handled += 1
-                latency[elapsed.bit_length()] += 1
-                if elapsed > self.slowest_ns:
-                    self.slowest_ns = elapsed
-                started = now
-                if now - turn > _TURN_NS:
-                    self.busy_ns += now - turn
-                    await asyncio.sleep(0)
-                    started = turn = clock()
-            self.busy_ns += started - turn
-
-    async def _work_inline(self) -> None:
-        clock = perf_counter_ns
-        while True:
-            if not self._queue:
-                await self._sleep()
-            turn = clock()
-            while (event := self._take()) is not None:
-                if self._room is not None:
-                    self._freed()
-                elapsed = self._handle(event)
-                if elapsed > self._budget_ns and self._is_too_slow(elapsed):
-                    return
-                if clock() - turn > _TURN_NS:
-                    await asyncio.sleep(0)
-                    turn = clock()
-
-    def _handle(self, event: Event) -> int:
-        """Call a plain handler; return how long it took, ns."""
-        started = perf_counter_ns()
-        try:
-            self.handler(event)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            self._handler_failed(event, error)
-        elapsed = perf_counter_ns() - started
-        self.handled += 1
+        Where a group of fast events took long, one of them is held to be the slow one.
+        """
         self.busy_ns += elapsed
+        if elapsed < count * _FAST_NS:
+            each = elapsed // count
+            self.latency[each.bit_length()] += count
+            if each > self.slowest_ns:
+                self.slowest_ns = each
+            return _GROUP
         self.latency[elapsed.bit_length()] += 1
+        self.latency[_FAST_BITS] += count - 1
         if elapsed > self.slowest_ns:
             self.slowest_ns = elapsed
-        return elapsed
+        return 1
 
-    def _handle_in_thread(self, event: Event) -> None:
-        self._handle(event)
-        if self._room is not None and self._thread is not None:
-            self._thread.call_soon(self._freed)
-
-    def _thread_is_idle(self) -> None:
-        self._marks.clear()
-
-    def _is_too_slow(self, elapsed: int) -> bool:
-        """Count a breach of the budget; True when the handler has been moved to a thread."""
-        self._over_budget += 1
-        if self._over_budget < _SLOW_TIMES:
-            return False
-        message = (
-            f"{self.name} took {elapsed / 1e6:.1f} ms on the event loop, for the"
-            f" {self._over_budget}th time over its budget of {self._budget_ns / 1e6:g} ms;"
-            " it runs in a thread from now on"
-        )
-        self._report(
-            BusReport(ReportKind.HANDLER_SLOW, self.name, message, {"elapsed_ns": elapsed})
-        )
-        self.mode = Mode.THREAD
-        self._task = None
-        self._start_thread()
-        self._idle()
-        return True
-
-    def _handler_failed(self, event: Event, error: Exception) -> None:
+    def failed_on(self, event: Event, error: BaseException) -> BusReport | None:
+        """Count a failure; returns a report when it is the first of its kind."""
         self.failed += 1
         cause = f"{type(error).__name__}:{event.kind}"
         if cause in self._reported:
-            return
+            return None
         self._reported.add(cause)
-        report = BusReport(
+        return BusReport(
             ReportKind.HANDLER_FAILED,
             self.name,
             f"{self.name} raised {error!r} on {event.kind}",
             {"kind": str(event.kind), "sequence": event.sequence, "where": _where(error)},
         )
-        if self._thread is not None:
-            self._thread.call_soon(self._report, report)
-        else:
+
+    def report(self, report: BusReport | None) -> None:
+        """Make something known; None is nothing."""
+        if report is not None:
             self._report(report)
 
-    # -- ending ----------------------------------------------------------------------------------
+    # -- looking at it ----------------------------------------------------------------------------
 
-    async def stop(self, timeout: float) -> bool:
-        """End the worker; False when its thread did not come back in time."""
-        ended = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
-        if self._thread is not None:
-            ended = await self._thread.stop(timeout)
-            self._thread = None
-        self._waiter = None
-        self._freed()
-        return ended
+    def mark(self) -> None:
+        """Remember when the events up to now have come, for the age of the oldest."""
+        marks, offered = self._marks, self.offered
+        first = offered - self.depth + 1
+        while len(marks) > 1 and marks[1][0] <= first:
+            marks.popleft()
+        if not marks or marks[-1][0] < offered:
+            marks.append((offered, perf_counter_ns()))
+
+    def oldest_ms(self) -> float:
+        """The age of the oldest event that waits, or 0.0."""
+        if not self.pending.held:
+            return 0.0
+        with self._guard:
+            came = self.pending.oldest_ns()
+        self.mark()
+        if came is None:
+            number, time_ns = self._marks[0]
+            known = number <= self.offered - self.depth + 1
+            came = max(time_ns, self.woken_ns) if known else self.woken_ns
+        return (perf_counter_ns() - came) / 1e6
 
     def info(self) -> HandlerInfo:
         """Return the figures as they are now."""
@@ -351,22 +284,16 @@ class Subscription:
             self.offered,
             self.handled,
             self.failed,
-            self.dropped,
-            self.conflated,
-            self._oldest_ms(),
+            self.pending.lost,
+            self.pending.replaced,
+            self.oldest_ms(),
             self.slowest_ns,
             self.busy_ns,
             tuple(self.latency),
+            self.discarded,
+            self.refused,
+            int(self.current is not None),
         )
-
-    def _oldest_ms(self) -> float:
-        if not self._queue:
-            return 0.0
-        first = self.offered - len(self._queue) + 1
-        marks = self._marks
-        while len(marks) > 1 and marks[1][0] <= first:
-            marks.popleft()
-        return (perf_counter_ns() - marks[0][1]) / 1e6 if marks else 0.0
 
 
 def is_coroutine_function(handler: Any) -> bool:
@@ -378,13 +305,8 @@ def is_coroutine_function(handler: Any) -> bool:
     )
 
 
-def conflation_key(event: Event) -> object:
-    """What an update is about: kind, symbol and interval, so far as the payload has them."""
-    payload = event.payload
-    return event.kind, getattr(payload, "symbol", None), getattr(payload, "interval", None)
-
-
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
+    """File and line where the error was raised, or an empty string."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
