@@ -4,7 +4,6 @@ Comparisons with nan are false, so a strategy that writes ``if fast > slow`` nee
 """
 
 from candlewick.indicators.averages import EMA, SMA, VWAP, WMA
-from candlewick.indicators.base import Indicator
 from candlewick.indicators.extremes import Channel, Donchian, RollingMax, RollingMin
 from candlewick.indicators.momentum import ATR, MACD, RSI, Bands, Bollinger, MacdLines
 
@@ -20,7 +19,6 @@ __all__ = [
     "Bollinger",
     "Channel",
     "Donchian",
-    "Indicator",
     "MacdLines",
     "RollingMax",
     "RollingMin",
