@@ -6,23 +6,21 @@ clock and no other account; the market is what its caller tells it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from candlewick.errors import ValidationError
-from candlewick.exchange.admission import refusal
+from candlewick.exchange.admission import lacks_margin, refusal
 from candlewick.exchange.book import Resting, SymbolBook, Walk
+from candlewick.exchange.funding import FundingSchedule
 from candlewick.exchange.holding import Holding
-from candlewick.exchange.margin import liquidation_price
-from candlewick.exchange.rules import (
-    as_order,
-    parts_of,
-    path_inside,
-    resting_update,
-    start_extreme,
-    takes,
-    update_of,
+from candlewick.exchange.margin import (
+    initial_margin,
+    set_isolated_liquidation,
+    set_shared_liquidation,
+    set_sole_liquidation,
+    slack,
 )
+from candlewick.exchange.rules import as_order, parts_of, reduces, report_of, takes
 from candlewick.exchange.settings import ExchangeSettings, MarginType
 from candlewick.models import (
     Candle,
@@ -43,8 +41,7 @@ __all__ = ["Report", "SimulatedExchange"]
 
 Report = OrderUpdate | Fill | Funding
 _NOTHING: tuple[Report, ...] = ()
-_HOUR_MS = 3_600_000
-_NEVER = 1 << 62
+_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
 class SimulatedExchange:
@@ -73,16 +70,22 @@ class SimulatedExchange:
         self.funding_received = 0.0
         self.realized = 0.0
         self.insurance = 0.0  # what bankruptcies cost others; added so that no wallet is negative
-        self._funding = {symbol: list(rates) for symbol, rates in (funding or {}).items()}
-        self._books = {
-            symbol: SymbolBook(instrument, self.settings.leverage, self.settings.margin_type)
-            for symbol, instrument in instruments.items()
-        }
+        self._isolated = self.settings.margin_type is MarginType.ISOLATED
+        self._slippage = self.settings.slippage_bps / 10_000.0
+        self._books: dict[str, SymbolBook] = {}
+        self._funding: dict[str, FundingSchedule] = {}
+        for symbol, instrument in instruments.items():
+            book = SymbolBook(instrument, self.settings.leverage, self.settings.margin_type)
+            schedule = FundingSchedule(
+                self.settings.funding_rate,
+                self.settings.funding_interval_h,
+                funding.get(symbol) if funding else None,
+            )
+            book.next_funding = schedule.next_time
+            self._books[symbol], self._funding[symbol] = book, schedule
         self._open_positions = 0
         self._orders_made = 0
         self._trades_made = 0
-        for symbol, book in self._books.items():
-            book.next_funding = 0 if self._funds(symbol) else _NEVER
 
     # -- what the caller may ask ---------------------------------------------------------------
 
@@ -105,27 +108,18 @@ class SimulatedExchange:
         )
 
     def available(self) -> float:
-        """Equity less the initial margin of positions and resting entries, quote currency."""
-        used = 0.0
-        for book in self._books.values():
-            if not book.holdings and not book.resting and not book.arrivals:
-                continue
-            used += sum(h.notional(h.entry_price) for h in book.holdings.values()) / book.leverage
-            waiting = [*book.resting.values(), *book.arrivals]
-            used += (
-                sum(
-                    (r.order.price or book.last) * (r.order.quantity - r.filled)
-                    for r in waiting
-                    if not (
-                        r.order.reduce_only or r.order.close_position or r.order.type.is_conditional
-                    )
-                )
-                / book.leverage
-            )
-        return self.equity() - used
+        """What new entries may bind: equity (in isolated margin the wallet) less what is bound."""
+        bound = sum(
+            initial_margin(book)
+            for book in self._books.values()
+            if book.holdings or book.resting or book.arrivals
+        )
+        return (self.balance if self._isolated else self.equity()) - bound
 
     def positions(self) -> list[Position]:
         """All positions that are not flat."""
+        if self._open_positions > 1 and not self._isolated:
+            set_shared_liquidation(self.balance, self._books.values())
         return [
             held.as_position(book.liquidation.get(side, 0.0))
             for book in self._books.values()
@@ -152,23 +146,27 @@ class SimulatedExchange:
         reason = refusal(self, book, order)
         if book is None or reason is not None:
             code, message = reason or (-1121, "Invalid symbol.")
-            return [update_of(order, OrderStatus.REJECTED, time, code=code, message=message)]
+            return [
+                OrderUpdate(
+                    order.client_id, order.symbol, OrderStatus.REJECTED, time, "", 0.0, 0.0, code,
+                    message,
+                )
+            ]  # fmt: skip
         self._orders_made += 1
-        venue_id = str(self._orders_made)
-        resting = Resting(order, self._orders_made, start_extreme(order, book.last), 0)
-        reports: list[Report] = [
-            update_of(order, OrderStatus.ACKNOWLEDGED, time, venue_id=venue_id)
-        ]
-        if order.type.is_conditional or (
-            order.type is OrderType.LIMIT and not takes(order, book.last)
+        resting = Resting(order, self._orders_made)
+        reports: list[Report] = [report_of(resting, OrderStatus.ACKNOWLEDGED, time)]
+        type = order.type
+        if type is OrderType.MARKET or (
+            type is OrderType.LIMIT and (not book.last or takes(order, book.last))
         ):
-            if order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
-                reports.append(update_of(order, OrderStatus.EXPIRED, time, venue_id=venue_id))
-                return reports
-            self._rest(book, resting)
-        else:
             book.arrivals.append(resting)
-            book.lower = math.inf  # the next price is not a quiet one
+            book.wake()
+        elif type is OrderType.LIMIT and order.time_in_force in _AT_ONCE:
+            reports.append(report_of(resting, OrderStatus.EXPIRED, time))
+        else:
+            if resting.trails and not order.trigger_price and book.last:
+                resting.follow(book.last, book.instrument)
+            self._rest(book, resting)
         return reports
 
     def cancel(self, client_id: str, symbol: str, time: int) -> list[Report]:
@@ -185,8 +183,9 @@ class SimulatedExchange:
                     )
                 ]  # fmt: skip
             book.arrivals.remove(resting)
-        book.set_band()
-        return [resting_update(resting, OrderStatus.CANCELED, time)]
+        if book.walk is None:
+            book.set_band()
+        return [report_of(resting, OrderStatus.CANCELED, time)]
 
     def _rest(self, book: SymbolBook, resting: Resting) -> None:
         """Put an order on the book.
@@ -195,11 +194,11 @@ class SimulatedExchange:
         next candle on: whether the price came back after that moment cannot be known.
         """
         walk = book.walk
-        patient = resting.order.type in (OrderType.LIMIT, OrderType.TAKE_PROFIT_MARKET)
-        if walk is not None and walk.legs is not None and patient:
+        if walk is not None and walk.legs is not None and resting.patient:
             resting.not_before = book.candles + 1
         book.resting[resting.order.client_id] = resting
-        book.set_band()
+        if walk is None:
+            book.set_band()
 
     # -- prices ----------------------------------------------------------------------------------
 
@@ -227,47 +226,60 @@ class SimulatedExchange:
             reports += step
         return reports
 
-    def _advance(self, book: SymbolBook, candle: Candle) -> list[Report]:
+    def _advance(self, book: SymbolBook, candle: Candle) -> Sequence[Report]:
         walk = book.walk
         if walk is None:
             walk = book.walk = Walk(candle.open, candle.open_time)
             book.candles += 1
-            if book.next_funding <= candle.open_time:
-                reports = self._pay_funding(book, candle)
-                if reports:
-                    return reports
-        if walk.legs is None and not book.arrivals and self._rest_is_quiet(book, walk, candle):
-            return []
-        reports = self._walk(book, walk, candle)
-        if not reports:
-            book.walk = None
-            book.last = candle.close
-            if self._open_positions > 1:
-                self._set_liquidation()
-            book.set_band()
-        return reports
+            book.wake()
+            book.margin_changed = book.margin_changed or self._shares_wallet(book)
+            if book.next_funding <= candle.open_time and (
+                reports := self._pay_funding(book, candle)
+            ):
+                return reports
+        if walk.legs is None and not book.arrivals and self._rest_is_quiet(book, candle):
+            return _NOTHING
+        if reports := self._walk(book, walk, candle):
+            return reports
+        self._end(book, candle)
+        return _NOTHING
 
-    def _rest_is_quiet(self, book: SymbolBook, walk: Walk, candle: Candle) -> bool:
-        """End a candle in which nothing more can happen once its open is over."""
-        book.walk = None
+    def _rest_is_quiet(self, book: SymbolBook, candle: Candle) -> bool:
+        """End a candle in which nothing can happen any more, once its open is over."""
+        if book.margin_changed:
+            self._set_liquidation(book)
         book.set_band()
         if candle.low > book.lower and candle.high < book.upper:
-            book.last = candle.close
-            if self._open_positions > 1:
-                self._set_liquidation()
+            self._end(book, candle)
             return True
-        book.walk = walk
-        book.set_band()
+        book.wake()
         return False
+
+    def _end(self, book: SymbolBook, candle: Candle) -> None:
+        """The candle is over: from now on only prices outside of the band matter."""
+        book.walk = None
+        book.last = candle.close
+        if self._shares_wallet(book):
+            set_shared_liquidation(self.balance, self._books.values())
+            for other in self._books.values():
+                if other.holdings and other.walk is None:
+                    other.set_band()
+        elif book.margin_changed:
+            self._set_liquidation(book)
+        book.set_band()
 
     def _walk(self, book: SymbolBook, walk: Walk, candle: Candle) -> list[Report]:
         """Go on until something happens, or the candle ends (an empty list)."""
         while True:
-            book.last = walk.price
-            target = walk.legs[0] if walk.legs else walk.price
-            event = book.next_event(target)
+            book.last = price = walk.price
+            target = walk.legs[0] if walk.legs else price
+            if book.margin_changed:
+                self._set_liquidation(book)
+            event = None
+            if book.resting or book.liquidation:
+                event = book.next_event(price, target)
             # what arrived waits for the present price, unless a resting order was there first
-            if book.arrivals and (event is None or event[0] != walk.price):
+            if book.arrivals and (event is None or event[0] != price):
                 return self._execute_arrivals(book, walk)
             if event is not None:
                 walk.price = book.last = event[0]
@@ -283,7 +295,7 @@ class SimulatedExchange:
             walk.price = book.last = target
             book.follow(target)
             if walk.legs is None:
-                walk.legs = path_inside(book, candle)
+                walk.legs = book.path_inside(candle.open, candle.high, candle.low, candle.close)
                 walk.time = candle.close_time
             else:
                 walk.legs.pop(0)
@@ -295,55 +307,59 @@ class SimulatedExchange:
         reports: list[Report] = []
         for resting in arrivals:
             order = resting.order
-            if order.type is OrderType.LIMIT and not takes(order, walk.price):
-                if order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTX):
-                    reports.append(resting_update(resting, OrderStatus.EXPIRED, walk.time))
-                else:
-                    self._rest(book, resting)
-                continue
             price = self._taker_price(book, order.side, walk.price)
             if order.type is OrderType.LIMIT:
-                price = (
-                    min(price, order.price) if order.side is Side.BUY else max(price, order.price)
-                )
-            reports += self._fill(book, resting, price, walk.time, maker=False)
+                if not takes(order, walk.price):
+                    if order.time_in_force in _AT_ONCE:
+                        reports.append(report_of(resting, OrderStatus.EXPIRED, walk.time))
+                    else:
+                        self._rest(book, resting)
+                    continue
+                if order.time_in_force is TimeInForce.GTX:
+                    reports.append(report_of(resting, OrderStatus.EXPIRED, walk.time))
+                    continue
+                worst = min if order.side is Side.BUY else max
+                price = worst(price, order.price)
+            reports += self._fill(book, resting, price, walk.time, False)
         return reports
 
     def _fire(self, book: SymbolBook, resting: Resting, walk: Walk) -> list[Report]:
         order = resting.order
         del book.resting[order.client_id]
         if order.type is OrderType.LIMIT:
-            return self._fill(book, resting, order.price, walk.time, maker=True)
+            return self._fill(book, resting, order.price, walk.time, True)
+        if not reduces(order) and (reason := lacks_margin(self, book, order)):
+            return [report_of(resting, OrderStatus.EXPIRED, walk.time, *reason)]
         price = self._taker_price(book, order.side, walk.price)
-        return self._fill(book, resting, price, walk.time, maker=False)
+        return self._fill(book, resting, price, walk.time, False)
 
     def _taker_price(self, book: SymbolBook, side: Side, price: float) -> float:
-        return book.instrument.slip(price, side, self.settings.slippage_bps / 10_000.0)
+        return book.instrument.slip(price, side, self._slippage) if self._slippage else price
 
     # -- what changes the account ------------------------------------------------------------------
 
     def _fill(
-        self, book: SymbolBook, resting: Resting, price: float, time: int, *, maker: bool
+        self, book: SymbolBook, resting: Resting, price: float, time: int, maker: bool
     ) -> list[Report]:
         """Trade an order in full, or as much of it as there is position to reduce."""
         order = resting.order
         held = book.holding(order.position_side)
-        quantity = order.quantity - resting.filled
-        if order.reduce_only or order.close_position:
+        quantity = order.quantity
+        if reduces(order):
             reducible = -order.side.sign * held.quantity
             quantity = reducible if order.close_position else min(quantity, reducible)
             if quantity <= 0.0:
-                return [resting_update(resting, OrderStatus.EXPIRED, time)]
+                return [report_of(resting, OrderStatus.EXPIRED, time)]
+        rate = book.instrument.fee_maker if maker else book.instrument.fee_taker
         reports: list[Report] = []
         count = self.settings.fill_parts
         for part in (quantity,) if count == 1 else parts_of(book.instrument, quantity, count):
-            reports.append(self._trade(book, held, resting, part, price, time, maker))
+            reports.append(self._trade(book, held, resting, part, price, time, maker, rate))
             done = resting.filled >= quantity
             status = OrderStatus.FILLED if done else OrderStatus.PARTIALLY_FILLED
-            reports.append(resting_update(resting, status, time))
+            reports.append(report_of(resting, status, time))
         if not held.quantity and book.resting:
             reports += self._expire_closers(book, held, time)
-        self._after_change(book)
         return reports
 
     def _expire_closers(self, book: SymbolBook, held: Holding, time: int) -> list[Report]:
@@ -355,7 +371,7 @@ class SimulatedExchange:
         ]
         for resting in over:
             del book.resting[resting.order.client_id]
-        return [resting_update(resting, OrderStatus.EXPIRED, time) for resting in over]
+        return [report_of(resting, OrderStatus.EXPIRED, time) for resting in over]
 
     def _trade(
         self,
@@ -366,41 +382,59 @@ class SimulatedExchange:
         price: float,
         time: int,
         maker: bool,
-        fee_rate: float | None = None,
+        fee_rate: float,
     ) -> Fill:
         order = resting.order
+        instrument = book.instrument
         before = held.quantity
         realized = held.change(order.side.sign * quantity, price, time)
-        self._open_positions += (held.quantity != 0.0) - (before != 0.0)
-        rate = book.instrument.fee_maker if maker else book.instrument.fee_taker
-        fee = (rate if fee_rate is None else fee_rate) * quantity * price
+        if opened := (held.quantity != 0.0) - (before != 0.0):
+            book.open_positions += opened
+            self._open_positions += opened
+        fee = fee_rate * quantity * price
         self.balance += realized - fee
         self.realized += realized
         self.fees_paid += fee
         held.fees += fee
-        if book.margin_type is MarginType.ISOLATED:
+        if self._isolated:
             held.isolated_margin = held.notional(held.entry_price) / book.leverage
         filled = resting.filled
-        resting.filled = book.instrument.nearest_quantity(filled + quantity) if filled else quantity
+        resting.filled = instrument.nearest_quantity(filled + quantity) if filled else quantity
         resting.cost += price * quantity
+        book.margin_changed = True
         self._trades_made += 1
         return Fill(
             self._trades_made, order.client_id, order.symbol, order.side, price, quantity, fee,
-            time, book.instrument.quote, maker, realized, str(resting.sequence),
-            order.position_side,
+            time, instrument.quote, maker, realized, resting.venue_id, order.position_side,
         )  # fmt: skip
 
-    def _after_change(self, book: SymbolBook) -> None:
-        if book.margin_type is MarginType.CROSS and self._open_positions > 1:
-            self._set_liquidation()
+    # -- liquidation -------------------------------------------------------------------------------
+
+    def _shares_wallet(self, book: SymbolBook) -> bool:
+        """True when other positions than the book's only one lean on the wallet."""
+        return not self._isolated and self._open_positions > min(book.open_positions, 1)
+
+    def _set_liquidation(self, book: SymbolBook) -> None:
+        """Compute what may have changed of the book's liquidation prices."""
+        book.margin_changed = False
+        if self._isolated:
+            set_isolated_liquidation(book)
+        elif self._shares_wallet(book):
+            set_shared_liquidation(self.balance, self._books.values())
         else:
-            self._set_liquidation_of(book)
-        book.set_band()
+            set_sole_liquidation(book, self.balance)
 
     def _liquidate(self, book: SymbolBook, side: PositionSide, walk: Walk) -> list[Report]:
         """Close a position whose margin is used up, one tier at a time while that is enough."""
         held = book.holdings[side]
         instrument = book.instrument
+        if (
+            book.open_positions > 1
+            and not self._isolated
+            and slack(self.balance, self._books.values()) > (instrument.tick * abs(held.quantity))
+        ):
+            book.margin_changed = True  # the other side has gained meanwhile
+            return []
         notional = held.notional(walk.price)
         floor = instrument.bracket(notional).floor
         quantity = abs(held.quantity)
@@ -414,87 +448,37 @@ class SimulatedExchange:
             quantity, reduce_only=True, position_side=side, created_time=walk.time,
             reason="liquidation",
         )  # fmt: skip
-        resting = Resting(order, self._orders_made, 0.0, 0)
-        before, margin = self.balance, held.isolated_margin
-        fill = self._trade(
-            book, held, resting, quantity, walk.price, walk.time, False, instrument.liquidation_fee
-        )
-        self._insure(before - self.balance, margin if not held.quantity else 0.0)
+        resting = Resting(order, self._orders_made)
+        balance, margin = self.balance, held.isolated_margin
+        rate = instrument.liquidation_fee
+        fill = self._trade(book, held, resting, quantity, walk.price, walk.time, False, rate)
+        self._insure(balance - self.balance, margin - held.isolated_margin)
         reports: list[Report] = [
-            fill, resting_update(resting, OrderStatus.FILLED, walk.time, order=order)
+            fill, report_of(resting, OrderStatus.FILLED, walk.time, order=order)
         ]  # fmt: skip
         if not held.quantity:
             reports += self._expire_closers(book, held, walk.time)
-        self._after_change(book)
         return reports
 
     def _insure(self, loss: float, isolated_margin: float) -> None:
         """The insurance fund takes what a liquidation lost beyond the margin behind it."""
         covered = 0.0
-        if isolated_margin > 0.0:
+        if self._isolated:
             covered = max(0.0, loss - isolated_margin)
         elif self.balance < 0.0 and not self._open_positions:
             covered = -self.balance
         self.insurance += covered
         self.balance += covered
 
-    def _set_liquidation(self) -> None:
-        for book in self._books.values():
-            if book.holdings:
-                self._set_liquidation_of(book)
-                book.set_band()
-
-    def _set_liquidation_of(self, book: SymbolBook) -> None:
-        book.liquidation = {}
-        for side, held in book.holdings.items():
-            if not held.quantity:
-                continue
-            if book.margin_type is MarginType.ISOLATED:
-                collateral = held.isolated_margin
-            else:
-                collateral = self.balance + self._cushion_of_others(held)
-            price = liquidation_price(book.instrument, held.quantity, held.entry_price, collateral)
-            if price > 0.0:
-                book.liquidation[side] = price
-
-    def _cushion_of_others(self, own: Holding) -> float:
-        """Other positions' open profit less their maintenance margin, at the last prices."""
-        if self._open_positions <= 1:
-            return 0.0
-        cushion = 0.0
-        for book in self._books.values():
-            for held in book.holdings.values():
-                if held is own or not held.quantity:
-                    continue
-                if book.margin_type is MarginType.ISOLATED:
-                    cushion -= held.isolated_margin
-                else:
-                    cushion += held.unrealized(book.last)
-                    cushion -= book.instrument.maintenance_margin(held.notional(book.last))
-        return cushion
-
     # -- funding ---------------------------------------------------------------------------------
 
-    def _funds(self, symbol: str) -> bool:
-        return symbol in self._funding or self.settings.funding_rate != 0.0
-
     def _pay_funding(self, book: SymbolBook, candle: Candle) -> list[Report]:
-        """Pay what is due up to the candle's open; the first candle only sets the schedule."""
-        symbol, now = candle.symbol, candle.open_time
-        recorded = self._funding.get(symbol)
-        due: list[tuple[int, float]] = []
-        if recorded is not None:
-            while recorded and recorded[0][0] <= now:
-                due.append(recorded.pop(0))
-            following = recorded[0][0] if recorded else _NEVER
-        else:
-            period = self.settings.funding_interval_h * _HOUR_MS
-            following = (now // period + 1) * period
-            due = [(time, self.settings.funding_rate)
-                   for time in range(book.next_funding or following, now + 1, period)]  # fmt: skip
-        book.next_funding = following
+        """Pay what is due up to the candle's open."""
+        schedule = self._funding[candle.symbol]
+        due = schedule.due(candle.open_time)
+        book.next_funding = schedule.next_time
         return [
-            self.pay_funding(symbol, side, candle.open, rate, time)
+            self.pay_funding(candle.symbol, side, candle.open, rate, time)
             for time, rate in due
             for side, held in book.holdings.items()
             if held.quantity
@@ -508,5 +492,6 @@ class SimulatedExchange:
         amount = -book.holding(side).quantity * mark_price * rate
         self.balance += amount
         self.funding_received += amount
-        self._after_change(book)
+        book.margin_changed = True
+        book.wake()
         return Funding(symbol, amount, rate, time)

@@ -19,49 +19,55 @@ _INF = math.inf
 
 
 class Resting:
-    """An order on the book: as sent, what has been filled, where a trailing one stands."""
+    """An order on the book: as sent, what has been filled, and the price that sets it off.
 
-    __slots__ = ("cost", "extreme", "filled", "not_before", "order", "sequence")
+    ``level`` is that price, 0.0 for a trailing stop that is not active yet; ``downward`` is True
+    when a falling price reaches it; a ``patient`` order waits for a better price than the present.
+    ``extreme`` is the best price since a trailing stop is active, 0.0 before. The order may fire
+    from the candle count ``not_before`` on.
+    """
 
-    def __init__(self, order: Order, sequence: int, extreme: float, not_before: int) -> None:
+    __slots__ = (
+        "cost", "downward", "extreme", "filled", "level", "not_before", "order", "patient",
+        "sequence", "trails", "venue_id",
+    )  # fmt: skip
+
+    def __init__(self, order: Order, sequence: int) -> None:
+        type = order.type
+        buys = order.side is Side.BUY
         self.order = order
         self.sequence = sequence
+        self.venue_id = str(sequence)
         self.filled = 0.0
         self.cost = 0.0  # sum of price * quantity over the fills
-        self.extreme = extreme  # best price since a trailing stop is active; 0.0 before
-        self.not_before = not_before  # the candle count from which the order may fire
+        self.extreme = 0.0
+        self.not_before = 0
+        self.patient = type is OrderType.LIMIT or type is OrderType.TAKE_PROFIT_MARKET
+        self.downward = buys if self.patient else not buys
+        self.trails = type is OrderType.TRAILING_STOP_MARKET
+        self.level = order.price if type is OrderType.LIMIT else order.trigger_price
+        if self.trails:
+            self.level = 0.0
 
     @property
     def average_price(self) -> float:
         """Average price of the fills, 0.0 before the first."""
         return self.cost / self.filled if self.filled else 0.0
 
-    def level(self) -> float:
-        """The price that sets the order off now; 0.0 for a trailing stop not yet active."""
-        order = self.order
-        if order.type is OrderType.LIMIT:
-            return order.price
-        if order.type is OrderType.TRAILING_STOP_MARKET:
-            return self.extreme * (1.0 + order.side.sign * order.callback_rate)
-        return order.trigger_price
+    def follow(self, price: float, instrument: Instrument) -> None:
+        """Move a trailing stop's best price, activating it when its activation price is reached.
 
-    def fires_downward(self) -> bool:
-        """True when a falling price sets it off: buy limits, sell stops, buy take-profits."""
-        buys = self.order.side is Side.BUY
-        if self.order.type in (OrderType.LIMIT, OrderType.TAKE_PROFIT_MARKET):
-            return buys
-        return not buys
-
-    def follow(self, price: float) -> None:
-        """Move a trailing stop's best price, activating it when its activation price is reached."""
+        Without an activation price it is active from the first price on.
+        """
         order = self.order
         sells = order.side is Side.SELL
-        if self.extreme == 0.0:
-            activation = order.trigger_price
-            if (price >= activation) if sells else (price <= activation):
-                self.extreme = price
-        elif (price > self.extreme) if sells else (price < self.extreme):
+        limit = self.extreme or order.trigger_price
+        better = price > limit if sells else price < limit
+        if better or limit == 0.0 or (self.extreme == 0.0 and price == limit):
             self.extreme = price
+            self.level = instrument.nearest_price(
+                price * (1.0 + order.side.sign * order.callback_rate)
+            )
 
 
 class Walk:
@@ -76,11 +82,17 @@ class Walk:
 
 
 class SymbolBook:
-    """Orders and positions of one account in one symbol."""
+    """Orders and positions of one account in one symbol.
+
+    ``liquidation`` holds the price at which each side is liquidated while no other position moves;
+    ``watch`` the price up to which none of the account's positions can be, whatever the others do
+    within theirs. With a single position the two are the same.
+    """
 
     __slots__ = (
         "arrivals", "candles", "holdings", "instrument", "last", "leverage", "liquidation",
-        "lower", "margin_type", "next_funding", "resting", "upper", "walk",
+        "lower", "margin_changed", "margin_type", "next_funding", "open_positions", "resting",
+        "upper", "walk", "watch",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, leverage: int, margin_type: MarginType) -> None:
@@ -88,6 +100,7 @@ class SymbolBook:
         self.leverage = leverage
         self.margin_type = margin_type
         self.holdings: dict[PositionSide, Holding] = {}
+        self.open_positions = 0
         self.resting: dict[str, Resting] = {}
         self.arrivals: list[Resting] = []
         self.last = 0.0
@@ -95,6 +108,8 @@ class SymbolBook:
         self.upper = _INF
         self.next_funding = 0
         self.liquidation: dict[PositionSide, float] = {}
+        self.watch: dict[PositionSide, float] = {}
+        self.margin_changed = False  # the two above are to be computed afresh
         self.walk: Walk | None = None
         self.candles = 0
 
@@ -105,75 +120,96 @@ class SymbolBook:
             held = self.holdings[side] = Holding(self.instrument, side)
         return held
 
+    def wake(self) -> None:
+        """See to it that the next price is looked at, wherever it is."""
+        self.lower = _INF
+
     def set_band(self) -> None:
         """Recompute the prices between which nothing can happen."""
-        if self.arrivals or self.walk is not None:
-            self.lower = _INF  # every price matters now
-            return
         lower, upper = -_INF, _INF
+        if self.arrivals:
+            lower = _INF
         for resting in self.resting.values():
-            level = resting.level()
-            if resting.order.type is OrderType.TRAILING_STOP_MARKET:
+            level = resting.level
+            if resting.trails:
                 # the opposite bound: a better price moves it, or its activation price starts it
                 best = resting.extreme or resting.order.trigger_price
-                if resting.order.side is Side.SELL:
+                if best == 0.0:
+                    lower = _INF  # the first price starts it
+                elif resting.downward:
                     upper = min(upper, best)
-                    lower = max(lower, level)
                 else:
                     lower = max(lower, best)
-                    upper = min(upper, level or _INF)
-            elif resting.fires_downward():
-                lower = max(lower, level)
-            else:
-                upper = min(upper, level)
-        for side, price in self.liquidation.items():
+                if level == 0.0:
+                    continue
+            if resting.downward:
+                if level > lower:
+                    lower = level
+            elif level < upper:
+                upper = level
+        for side, price in self.watch.items():
             if self.holdings[side].quantity > 0.0:
                 lower = max(lower, price)
             else:
                 upper = min(upper, price)
         self.lower, self.upper = lower, upper
 
-    def next_event(self, target: float) -> tuple[float, Resting | PositionSide] | None:
-        """Find what the walk meets first on its way from the present price to ``target``.
+    def next_event(
+        self, start: float, target: float
+    ) -> tuple[float, Resting | PositionSide] | None:
+        """Find what the walk meets first on its way from ``start`` to ``target``.
 
         Returns the price at which it happens and the order, or the side to be liquidated.
-        At equal prices stops come before targets and entries, then older orders.
+        At equal prices liquidations come first, then stops, then targets and entries; of two of a
+        kind the older order.
         """
-        walk = self.walk
-        start = self.last if walk is None else walk.price
         best: tuple[float, int, int] | None = None
         found: tuple[float, Resting | PositionSide] | None = None
         for resting in self.resting.values():
             if resting.not_before > self.candles:
                 continue
-            price = meeting(resting.level(), resting.fires_downward(), start, target)
+            price = meeting(resting.level, resting.downward, start, target)
             if price is None:
                 continue
-            patient = resting.order.type in (OrderType.LIMIT, OrderType.TAKE_PROFIT_MARKET)
-            rank = (abs(price - start), int(patient), resting.sequence)
+            rank = (abs(price - start), int(resting.patient), resting.sequence)
             if best is None or rank < best:
                 best, found = rank, (price, resting)
         for side, level in self.liquidation.items():
             price = meeting(level, self.holdings[side].quantity > 0.0, start, target)
-            if price is not None and (best is None or abs(price - start) < best[0]):
-                best, found = (abs(price - start), 0, 0), (price, side)
+            if price is not None and (best is None or abs(price - start) <= best[0]):
+                best, found = (abs(price - start), -1, 0), (price, side)
         return found
 
     def follow(self, price: float) -> None:
         """Let the trailing stops follow the price."""
         for resting in self.resting.values():
-            if resting.order.type is OrderType.TRAILING_STOP_MARKET:
-                resting.follow(price)
+            if resting.trails:
+                resting.follow(price, self.instrument)
+
+    def path_inside(self, open: float, high: float, low: float, close: float) -> list[float]:
+        """The prices to walk through after the open: the extreme that hurts comes first.
+
+        With no position, the extreme that opens one comes first, so that the other can hurt it.
+        """
+        held = sum(holding.quantity for holding in self.holdings.values())
+        if held == 0.0:
+            levels = [(r.level, r.downward) for r in self.resting.values()]
+            below = max((p for p, down in levels if down and p >= low), default=-_INF)
+            above = min((p for p, down in levels if not down and 0.0 < p <= high), default=_INF)
+            low_first = open - below <= above - open
+        else:
+            low_first = held > 0.0
+        return [low, high, close] if low_first else [high, low, close]
 
 
-def meeting(level: float, fires_downward: bool, start: float, target: float) -> float | None:
+def meeting(level: float, downward: bool, start: float, target: float) -> float | None:
     """Where a move from ``start`` to ``target`` meets ``level``; None when it does not.
 
     A level that ``start`` is already beyond is met at ``start``: the price has jumped over it.
     """
     if level <= 0.0:
         return None
-    if fires_downward:
+    if downward:
         if level >= start:
             return start
         return level if level >= target else None
