@@ -10,7 +10,7 @@ A call that is right where it stands says why, on its line or the line above::
 
 RT100 is an allowance without a reason, or one that allows nothing.
 
-What syntax cannot show, the watchdog of the event bus catches while it runs: methods of objects
+What syntax cannot show is left to the loop lag that a running engine measures: methods of objects
 whose type is not written where they are called, and callbacks.
 """
 
