@@ -91,7 +91,9 @@ def observe(system: TradingSystem, metrics: Metrics) -> Sources:
     system.shell.journey = metrics.journey
     reader, streams = _Reader(system), StreamWatch(system)
     metrics.on_beat.append(streams.look)
-    system.bus.subscribe(EventKind.STREAM_CHANGED, streams.changed, name="metrics", mode="inline")
+    if system.over_network:  # a simulated venue has no streams that could fail
+        bus = system.bus
+        bus.subscribe(EventKind.STREAM_CHANGED, streams.changed, name="metrics", mode="inline")
     return Sources(
         engine=reader.engine,
         status=system.status,

@@ -17,12 +17,15 @@ from candlewick.live.tally import Tally
 from candlewick.models import Event, EventKind, Order, OrderStatus, OrderUpdate, Signal
 from candlewick.monitoring import Journey
 from candlewick.risk import DenialCode
+from candlewick.strategies import Strategy
 from candlewick.venues import Venue
 
 __all__ = ["EngineShell", "LostEventError"]
 
 _ORDER_KINDS = (EventKind.ORDER_UPDATED, EventKind.FILL_RECEIVED, EventKind.FUNDING_PAID)
 _QUEUE = 100_000
+_CANDLE_CLOSED = EventKind.CANDLE_CLOSED
+_ORDER_UPDATED = EventKind.ORDER_UPDATED
 
 
 class LostEventError(RuntimeError):
@@ -81,8 +84,8 @@ class EngineShell:
         """
         if not self.bus.publish(event):
             raise LostEventError(f"the engine's queue of {_QUEUE} events is full at {event.kind}")
-        if self.journey is not None and event.kind is EventKind.CANDLE_CLOSED:
-            self.journey.arrived()
+        if self.journey is not None and event.kind is _CANDLE_CLOSED:
+            self.journey.arrived(event)
 
     async def _handle(self, event: Event) -> None:
         try:
@@ -131,11 +134,22 @@ class EngineShell:
         candle = event.payload
         decisions = self.engine.on_candle(candle)
         if self.journey is not None:
-            self.journey.decided()
+            self.journey.decided(event)
         if decisions:
             await self.act(decisions)
+            self.save_strategy()
         if candle.interval == self.engine.interval:
             self.tally.candle(candle.close_time, self.engine.equity)
+
+    def save_strategy(self) -> None:
+        """Journal what the strategy wants back after a restart, when it wants anything."""
+        strategy = self.engine.strategy
+        if type(strategy).save_state is Strategy.save_state:
+            return
+        try:
+            self.recorder.strategy_state(strategy.save_state())
+        except Exception as error:  # noqa: BLE001 - a user's code may raise anything
+            self.recorder.error(error, traceback.format_exc(), "save_state")
 
     async def on_signal_generated(self, event: Event) -> None:
         """A signal's turn has come: let the engine size it or deny it."""
@@ -143,7 +157,7 @@ class EngineShell:
 
     async def on_order_updated(self, event: Event) -> None:
         """The exchange told of an order, a fill, funding, the account or its streams."""
-        if self.journey is not None and event.kind is EventKind.ORDER_UPDATED:
+        if self.journey is not None and event.kind is _ORDER_UPDATED:
             self.journey.answered(event.payload)
         await self.act(self.engine.process(event))
 

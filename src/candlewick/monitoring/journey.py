@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from time import perf_counter_ns
 
-from candlewick.models import OrderStatus, OrderUpdate
+from candlewick.models import Event, OrderStatus, OrderUpdate
 from candlewick.monitoring.histogram import LatencyHistogram
 
 __all__ = ["Journey"]
 
+_TIMED = 64
 _FOLLOWED = 10_000
 
 
@@ -21,44 +21,54 @@ class Journey:
     the venue, the journal included. ``round_trip``: from that call to the first word of the
     exchange on the order.
 
-    All methods belong to the event loop's thread. What is followed is bounded: an order that is
-    never answered gives way to later ones.
+    At most 64 candles and 64 orders are timed between two calls of `refill`, which comes ten times
+    a second: all that a market brings in real time, and a sample of what a replay at full speed
+    does. All methods belong to the event loop's thread. What is followed is bounded: an order that
+    is never answered gives way to later ones.
     """
 
     __slots__ = (
-        "_arrivals", "_decided", "_sent", "candle_to_decision", "decision_to_sent", "round_trip",
+        "_arrived", "_candles", "_decided", "_orders", "_sent", "candle_to_decision",
+        "decision_to_sent", "round_trip",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.candle_to_decision = LatencyHistogram()
         self.decision_to_sent = LatencyHistogram()
         self.round_trip = LatencyHistogram()
-        self._arrivals: deque[int] = deque(maxlen=_FOLLOWED)
-        self._decided: dict[str, int] = {}
+        self._arrived: dict[int, int] = {}  # by the identity of the event, which is queued
+        self._decided: dict[str, int] = {}  # by client id, as the next
         self._sent: dict[str, int] = {}
+        self._candles = self._orders = _TIMED
 
-    def arrived(self) -> None:
+    def refill(self) -> None:
+        """Allow the next candles and orders to be timed."""
+        self._candles = self._orders = _TIMED
+
+    def arrived(self, event: Event) -> None:
         """A closed candle was published."""
-        self._arrivals.append(perf_counter_ns())
+        if self._candles:
+            self._candles -= 1
+            self._arrived[id(event)] = perf_counter_ns()
 
-    def decided(self) -> None:
-        """The engine has answered to a closed candle: to the first of those that have arrived."""
-        if self._arrivals:
-            taken = perf_counter_ns() - self._arrivals.popleft()
-            histogram = self.candle_to_decision  # written out: this is on the way of every candle
-            histogram.counts[taken.bit_length()] += 1
-            histogram.sum_ns += taken
+    def decided(self, event: Event) -> None:
+        """The engine has answered to a closed candle."""
+        if self._arrived:
+            arrived = self._arrived.pop(id(event), 0)
+            if arrived:
+                self.candle_to_decision.observe(perf_counter_ns() - arrived)
 
     def planned(self, client_id: str) -> None:
         """The engine has decided to send an order."""
-        _put(self._decided, client_id)
+        if self._orders:
+            self._orders -= 1
+            _put(self._decided, client_id)
 
     def sent(self, client_id: str) -> None:
         """An order is handed to the venue now."""
         decided = self._decided.pop(client_id, 0)
-        now = _put(self._sent, client_id)
         if decided:
-            self.decision_to_sent.observe(now - decided)
+            self.decision_to_sent.observe(_put(self._sent, client_id) - decided)
 
     def withheld(self, client_id: str) -> None:
         """An order was refused at the moment of sending."""
@@ -67,12 +77,11 @@ class Journey:
     def answered(self, update: OrderUpdate) -> None:
         """The exchange said something about an order; that it is unknown is no answer."""
         if update.client_id in self._sent and update.status is not OrderStatus.UNKNOWN:
-            sent = self._sent.pop(update.client_id)
-            self.round_trip.observe(perf_counter_ns() - sent)
+            self.round_trip.observe(perf_counter_ns() - self._sent.pop(update.client_id))
 
     @property
     def unanswered(self) -> int:
-        """How many orders were sent and not answered."""
+        """How many of the orders that are followed were sent and not answered."""
         return len(self._sent)
 
 

@@ -25,7 +25,7 @@ class Metrics:
         self.journey = Journey()
         self.garbage = GarbageWatch()
         self.growth = MemoryGrowth()
-        self.on_beat: list[Callable[[], None]] = [self.growth.sample]
+        self.on_beat: list[Callable[[], None]] = [self.journey.refill, self.growth.sample]
         self.lag = LoopLag(on_beat=self._beat)
 
     def _beat(self) -> None:
