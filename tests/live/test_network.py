@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from candlewick.audit import AuditLogger
+from candlewick.audit.chain import Record
 from candlewick.backtesting import Account, Run
 from candlewick.data import Market
-from candlewick.engine import StopPolicy, TradingEngine
+from candlewick.engine import Memory, StopPolicy, TradingEngine
 from candlewick.errors import ExitCode, VenueError
 from candlewick.exchange import Report, SimulatedExchange
 from candlewick.live import Outcome, SystemSettings, TradingSystem
 from candlewick.live.network import NetworkDriver, NetworkSettings
+from candlewick.live.recovery import recover
 from candlewick.models import (
     AccountSnapshot,
     Candle,
@@ -39,6 +43,16 @@ from candlewick.strategies import Strategy
 from candlewick.venues import Publish
 
 SYMBOL = "BTCUSDT"
+
+
+def records_of(directory: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(line)
+        for path in sorted(directory.glob("*.jsonl"))
+        for line in path.read_bytes().rstrip(b"\0").splitlines()
+    ]
+
+
 INSTRUMENTS = {SYMBOL: Instrument(SYMBOL, 0.1, 0.001)}
 
 
@@ -150,9 +164,15 @@ class LateVenue:
 
 
 class BuysAtOnce(Strategy):
-    """Buys at its first candle."""
+    """Buys at its first candle, once in its life."""
 
     done = False
+
+    def save_state(self) -> Mapping[str, Any]:
+        return {"done": self.done}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.done = state["done"]
 
     def on_candle(self, candle: Candle) -> None:
         if not self.done:
@@ -161,7 +181,12 @@ class BuysAtOnce(Strategy):
 
 
 def system_on(
-    venue: LateVenue, directory: Path, strategy: Strategy, policy: StopPolicy, **risk: Any
+    venue: LateVenue,
+    directory: Path,
+    strategy: Strategy,
+    policy: StopPolicy,
+    memory: Memory | None = None,
+    **risk: Any,
 ) -> TradingSystem:
     strategy_name = type(strategy).__name__
     nothing = np.array([])
@@ -169,16 +194,18 @@ def system_on(
     market = Market(tables, dict(INSTRUMENTS), "late venue")
     run = Run(strategy, strategy_name, {}, market, dict(INSTRUMENTS), tables, Account())
     engine = TradingEngine(
-        strategy, INSTRUMENTS, balance=10_000.0, risk=RiskSettings(**risk), run_id="net",
+        strategy, INSTRUMENTS, balance=10_000.0, risk=RiskSettings(**risk),
+        run_id="net2" if memory else "net",
         awaits_snapshot=True,
     )  # fmt: skip
     settings = SystemSettings(run_id="net", on_stop=policy, drain_timeout_s=2.0)
     return TradingSystem(
         run, AuditLogger(directory), engine, venue,
         lambda stopping: NetworkDriver(
-            venue, [SYMBOL], "1m", NetworkSettings(reconcile_every_s=5.0, retry_s=0.01), stopping
+            venue, [SYMBOL], "1m", NetworkSettings(reconcile_every_s=5.0, retry_s=0.01), stopping,
+            since=memory.last_time if memory else 0,
         ),
-        settings, over_network=True,
+        settings, over_network=True, memory=memory,
     )  # fmt: skip
 
 
@@ -195,13 +222,15 @@ def play(
     *,
     venue: LateVenue | None = None,
     policy: StopPolicy = StopPolicy.FLATTEN,
+    strategy: Strategy | None = None,
+    memory: Memory | None = None,
     **risk: Any,
 ) -> tuple[Outcome, LateVenue]:
     """Run a system on a late venue while ``script`` plays the market, then stop it."""
 
     async def main() -> tuple[Outcome, LateVenue]:
         late = venue or LateVenue()
-        system = system_on(late, directory, BuysAtOnce(), policy, **risk)
+        system = system_on(late, directory, strategy or BuysAtOnce(), policy, memory, **risk)
         running = asyncio.create_task(system.run())
         await until(system, lambda: not system.engine.symbols[SYMBOL].unknown)
         try:
@@ -341,3 +370,88 @@ async def test_a_refused_connection_ends_the_run_before_anything_is_done(tmp_pat
     assert not venue.sent
     assert OrderStatus.REJECTED not in {update.status for update in venue.known.values()}
     AuditLogger(tmp_path).stop()  # the journal was given back
+
+
+# -- after a restart -------------------------------------------------------------------------------
+
+
+def memory_in(directory: Path) -> Memory:
+    records = [msgspec.convert(line, Record) for line in records_of(directory)]
+    memory = recover(records, "late")
+    assert memory is not None
+    return memory
+
+
+async def hold(system: TradingSystem, venue: LateVenue) -> None:
+    """Enter, and wait until the position is protected."""
+    venue.candle(100.0)
+    await until(system, lambda: is_protected(system))
+
+
+def test_a_restart_goes_on_with_position_and_stop_and_does_not_enter_again(tmp_path: Path) -> None:
+    _, venue = play(tmp_path / "1", hold, policy=StopPolicy.KEEP)
+    memory = memory_in(tmp_path / "1")
+    known = memory.symbols[SYMBOL]
+    assert known.position.quantity == 1.0
+    assert known.stop == 90.0
+    assert memory.strategy == {"done": True}
+    sent = len(venue.sent)
+
+    async def again(system: TradingSystem, late: LateVenue) -> None:
+        assert is_protected(system)
+        late.candle(101.0)
+        await until(system, lambda: system.tally.candles == 1)
+        assert system.engine.symbols[SYMBOL].plan.stop == 90.0
+
+    outcome, _ = play(tmp_path / "2", again, venue=venue, memory=memory)
+    assert outcome.exit_code is ExitCode.OK
+    assert [order.client_id.split("-")[-1] for order in venue.sent[sent:]] == ["close"]
+    assert outcome.summary.trades == 1
+    assert not venue.exchange.open_orders()
+
+
+@pytest.mark.parametrize("moment", ["entry sent", "entry filled", "stop sent", "protected"])
+def test_a_crash_at_any_moment_is_made_good_by_the_next_start(tmp_path: Path, moment: str) -> None:
+    """The first system is simply abandoned; the exchange goes on without it."""
+    reached = {
+        "entry sent": lambda system, venue: system.tally.orders == 1,
+        "entry filled": lambda system, venue: system.tally.fills == 1,
+        "stop sent": lambda system, venue: len(venue.sent) == 2,
+        "protected": lambda system, venue: is_protected(system),
+    }[moment]
+
+    async def first() -> LateVenue:
+        venue = LateVenue(delay_s=0.01)
+        system = system_on(venue, tmp_path / "1", BuysAtOnce(), StopPolicy.FLATTEN)
+        running = asyncio.create_task(system.run())
+        await until(system, lambda: not system.engine.symbols[SYMBOL].unknown)
+        venue.candle(100.0)
+        await until(system, lambda: reached(system, venue))
+        venue._publish = None  # nothing reaches it any more
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert running in others
+        await asyncio.sleep(0.05)  # what was under way arrives at the exchange
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        system.journal.flush()
+        return venue
+
+    venue = asyncio.run(first())
+    memory = memory_in(tmp_path / "1")
+    entries = [order for order in venue.sent if "entry" in order.client_id]
+
+    async def again(system: TradingSystem, late: LateVenue) -> None:
+        if late.exchange.positions():
+            await until(system, lambda: is_protected(system))
+            assert system.engine.symbols[SYMBOL].plan.stop == 90.0
+        late.candle(101.0)
+        await until(system, lambda: system.tally.candles == 1)
+
+    outcome, _ = play(tmp_path / "2", again, venue=venue, memory=memory)
+    assert outcome.exit_code is ExitCode.OK, outcome.problems
+    assert [order for order in venue.sent if "entry" in order.client_id] == entries
+    assert not venue.exchange.positions()
+    assert not venue.exchange.open_orders()
+    fills = [fill.trade_id for fill in venue.fills]
+    assert len(fills) == len(set(fills)) == 2

@@ -16,6 +16,7 @@ from candlewick.risk import Denial
 
 __all__ = [
     "Cancel",
+    "DayStarted",
     "Decision",
     "EngineState",
     "OrderChanged",
@@ -87,6 +88,13 @@ class StateChanged(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class DayStarted(msgspec.Struct, frozen=True, gc=False):
+    """A UTC day began; the daily loss counts from ``equity``. ``day_end`` is UTC ms."""
+
+    day_end: int
+    equity: float
+
+
 class Trade(msgspec.Struct, frozen=True, gc=False):
     """A position's whole life, once it is closed.
 
@@ -115,5 +123,6 @@ Decision = (
     | OrderChanged
     | PositionChanged
     | StateChanged
+    | DayStarted
     | Trade
 )

@@ -7,8 +7,10 @@ decisions in any process.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from candlewick.engine.decisions import (
+    DayStarted,
     Decision,
     EngineState,
     OrderChanged,
@@ -20,6 +22,7 @@ from candlewick.engine.desk import Desk
 from candlewick.engine.entries import Entries
 from candlewick.engine.exits import Exits
 from candlewick.engine.lifecycle import apply_update
+from candlewick.engine.memory import Memory, recall
 from candlewick.engine.reconciliation import Reconciler
 from candlewick.engine.symbol import SymbolState
 from candlewick.errors import ValidationError
@@ -100,6 +103,7 @@ class TradingEngine:
         self._reconciler = Reconciler(self._desk, self._exits, self.risk)
         self._held: list[SymbolState] = []
         self._shown: SymbolState | None = None
+        self._strategy_state: Mapping[str, Any] = {}
         if awaits_snapshot:
             for state in self.symbols.values():
                 state.unknown = "the account has not been asked for yet"
@@ -203,11 +207,26 @@ class TradingEngine:
             case _:
                 return _NOTHING
 
+    def restore(self, memory: Memory) -> None:
+        """Take over what earlier runs have left, before the start; a snapshot must follow."""
+        for symbol, state in self.symbols.items():
+            known = memory.symbols.get(symbol)
+            if known is not None:
+                recall(state, known)
+                if not state.position.is_flat:
+                    self._held.append(state)
+        if memory.day_end:
+            self._guardrails.day_end = memory.day_end
+            self._guardrails.resume_day(memory.day_start_equity)
+        self._strategy_state = memory.strategy
+
     def start(self, now: int) -> Sequence[Decision]:
         """Start the strategy; from now on candles are decided on."""
         self._desk.now = now
         self._change_state(EngineState.RUNNING, "started")
         self._guarded("on_start", self.strategy.on_start)
+        if self._strategy_state:
+            self._guarded("load_state", self.strategy.load_state, self._strategy_state)
         return self._take()
 
     def on_candle(self, candle: Candle) -> Sequence[Decision]:
@@ -436,6 +455,7 @@ class TradingEngine:
     def _new_day(self, now: int) -> None:
         was_halted = self._guardrails.halted
         self._guardrails.new_day(now, self.equity)
+        self._desk.out.append(DayStarted(self._guardrails.day_end, self.equity))
         if was_halted and self.state is EngineState.HALTED and self.failure is None:
             self._change_state(EngineState.RUNNING, "a new UTC day")
 

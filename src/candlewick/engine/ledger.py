@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from candlewick.engine.decisions import Trade
 from candlewick.models import Fill, Instrument, Position
 
@@ -43,6 +45,11 @@ class Ledger:
     def has_seen(self, trade_id: int) -> bool:
         """True when the fill with this trade id has been booked."""
         return trade_id in self._seen or trade_id <= self._forgotten
+
+    def remember(self, trade_ids: Iterable[int]) -> None:
+        """Count these trades as booked."""
+        for trade_id in trade_ids:
+            self._remember(trade_id)
 
     def _remember(self, trade_id: int) -> None:
         """Remember a trade id. They grow with time, so the oldest are kept as one number."""

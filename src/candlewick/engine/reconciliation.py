@@ -79,23 +79,30 @@ class Reconciler:
         known = state.orders.get(order.client_id)
         if known is not None:
             self._confirm(state, known, order)
+        else:
+            claimed = msgspec.structs.replace(order, purpose=name[2])
+            state.orders[order.client_id] = claimed
+            self.desk.out.append(OrderChanged(claimed, message="claimed"))
+        if name[0] != self.desk.ids.run_id:
+            self._employ(state, state.orders[order.client_id])
+
+    def _employ(self, state: SymbolState, order: Order) -> None:
+        """Give an order of an earlier run its part in protecting the position, or cancel it."""
+        client_id, purpose = order.client_id, order.purpose
+        if client_id in (state.stop_id, state.target_id):
             return
-        purpose = name[2]
-        claimed = msgspec.structs.replace(order, purpose=purpose)
-        state.orders[order.client_id] = claimed
-        self.desk.out.append(OrderChanged(claimed, message="claimed"))
-        if purpose is OrderPurpose.ENTRY or not self._fits(state, claimed):
-            self.desk.cancel(state, order.client_id)
+        if purpose is OrderPurpose.ENTRY or not self._fits(state, order):
+            self.desk.cancel(state, client_id)
         elif purpose is OrderPurpose.STOP and state.stop_id not in state.orders:
-            state.stop_id = order.client_id
+            state.stop_id = client_id
             state.plan = msgspec.structs.replace(
                 state.plan, stop=order.trigger_price, trail=order.callback_rate
             )
         elif purpose is OrderPurpose.TARGET and state.target_id not in state.orders:
-            state.target_id = order.client_id
+            state.target_id = client_id
             state.plan = msgspec.structs.replace(state.plan, target=order.trigger_price)
         elif purpose is not OrderPurpose.CLOSE:
-            self.desk.cancel(state, order.client_id)
+            self.desk.cancel(state, client_id)
 
     def _confirm(self, state: SymbolState, known: Order, listed: Order) -> None:
         """An order without an answer is listed: it exists."""

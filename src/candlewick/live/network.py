@@ -33,7 +33,8 @@ class NetworkDriver:
     """Connects, reconciles, and then lets the venue's streams do the moving.
 
     Entries stay blocked until the first snapshot has been taken in, and after every loss of the
-    account stream until the next one.
+    account stream until the next one. ``since`` is the time (UTC ms) from which fills are not
+    known yet; 0 means now.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class NetworkDriver:
         settings: NetworkSettings,
         stopping: asyncio.Event,
         warm_up: Sequence[Candle] = (),
+        since: int = 0,
     ) -> None:
         self._venue = venue
         self._symbols = tuple(symbols)
@@ -52,7 +54,7 @@ class NetworkDriver:
         self._stopping = stopping
         self._warm_up = warm_up
         self._wanted = asyncio.Event()
-        self._since = 0
+        self._since = since
         self._shell: EngineShell | None = None
         self._candles = 0
 
@@ -71,12 +73,13 @@ class NetworkDriver:
     async def prepare(self, shell: EngineShell) -> int:
         """Note the time from which fills matter; the streams start with `feed`."""
         self._shell = shell
-        self._since = utc_now_ms()
+        now = utc_now_ms()
+        self._since = self._since or now
         shell.bus.subscribe(
             [EventKind.STREAM_CHANGED, EventKind.CANDLE_CLOSED], self._on_event, name="driver"
         )
         await self._venue.connect(shell.publish, self._symbols, self._interval)
-        return self._since
+        return now
 
     async def _on_event(self, event: Event) -> None:
         if event.kind is EventKind.CANDLE_CLOSED:

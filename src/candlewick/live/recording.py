@@ -6,6 +6,7 @@ give the recorded outputs. A signal is recorded when the engine takes it up to s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import candlewick
@@ -13,7 +14,9 @@ from candlewick.audit import AuditLogger, EventType, JournalState
 from candlewick.bus import BusReport
 from candlewick.engine import (
     Cancel,
+    DayStarted,
     Decision,
+    Memory,
     OrderChanged,
     PositionChanged,
     StateChanged,
@@ -75,6 +78,7 @@ class Recorder:
         exchange: ExchangeSettings | None,
         data: str,
         awaits_snapshot: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         """Record all that rebuilds the engine."""
         self._log(
@@ -94,6 +98,7 @@ class Recorder:
                 "exchange": exchange,
                 "data": data,
                 "awaits_snapshot": awaits_snapshot,
+                "memory": memory,
             },
         )
 
@@ -135,6 +140,8 @@ class Recorder:
             self._log(EventType.TRADE_COMPLETED, decision)
         elif isinstance(decision, StateChanged):
             self._log(EventType.ENGINE_STATE_CHANGED, decision)
+        elif isinstance(decision, DayStarted):
+            self._log(EventType.DAY_STARTED, decision)
 
     def _order_changed(self, change: OrderChanged) -> None:
         order = change.order
@@ -174,6 +181,10 @@ class Recorder:
             EventType.ORDER_WITHHELD,
             {"client_id": order.client_id, "symbol": order.symbol, "code": code},
         )
+
+    def strategy_state(self, state: Mapping[str, Any]) -> None:
+        """Record what the strategy wants back after a restart."""
+        self._log(EventType.STRATEGY_STATE, dict(state))
 
     def strategy_failed(self, error: BaseException, trace: str) -> None:
         """Record what the strategy raised."""

@@ -15,7 +15,7 @@ import msgspec
 from candlewick.audit import AuditLogger, JournalState
 from candlewick.backtesting import Run, Summary
 from candlewick.bus import BusReport, EventBus
-from candlewick.engine import EngineState, StopPolicy, TradingEngine
+from candlewick.engine import EngineState, Memory, StopPolicy, TradingEngine
 from candlewick.errors import ExitCode
 from candlewick.exchange import SimulatedExchange
 from candlewick.live.driver import Driver, SimulatedDriver
@@ -72,6 +72,7 @@ class TradingSystem:
         driver: what moves it; made by a function that gets the event that asks for the stop.
         settings: pace, stop policy, deadlines.
         over_network: the venue takes its time, so commands are sent beside the engine.
+        memory: what earlier runs on this account have left, from `recover`.
     """
 
     def __init__(
@@ -84,8 +85,10 @@ class TradingSystem:
         settings: SystemSettings,
         *,
         over_network: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         self.settings = settings
+        self.memory = memory
         self.run_parts = run
         self.journal = journal
         self.engine = engine
@@ -168,6 +171,8 @@ class TradingSystem:
         self.bus.start()
         start = await self._prepare()
         try:
+            if self.memory is not None:
+                self.engine.restore(self.memory)
             self._record_start(start)
             await self.shell.act(self.engine.start(start))
             await self.bus.drain()
@@ -203,6 +208,7 @@ class TradingSystem:
             exchange=run.account.exchange,
             data=run.market.label,
             awaits_snapshot=self.over_network,
+            memory=self.memory,
         )
 
     # -- stopping --------------------------------------------------------------------------------
@@ -215,6 +221,7 @@ class TradingSystem:
         if discarded:
             self.recorder.discarded(discarded)
         problems = await self._clean_up(policy, reason)
+        self.shell.save_strategy()
         self.recorder.finishing()
         await self.shell.act(self.engine.finish())
         left = await self.bus.stop(self.settings.drain_timeout_s)

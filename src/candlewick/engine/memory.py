@@ -1,0 +1,64 @@
+"""`Memory`: what an engine must know of the runs before it, to go on after a restart.
+
+It comes from the journal. What the exchange says afterwards is right; the memory makes sure that
+no fill is booked twice, that positions keep their planned exits, and that orders without an answer
+are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from candlewick.engine.symbol import Plan, SymbolState
+from candlewick.models import Order, OrderStatus, Position
+
+__all__ = ["Memory", "SymbolMemory", "recall"]
+
+
+class SymbolMemory(msgspec.Struct, frozen=True):
+    """One symbol: the position by our books, its planned exits, and what was still open.
+
+    ``trade_ids`` are the fills that have been booked, ``orders`` those that were not final.
+    Prices are 0.0 where nothing was planned; ``trail`` is a fraction of the price.
+    """
+
+    position: Position
+    stop: float = 0.0
+    target: float = 0.0
+    trail: float = 0.0
+    trade_ids: tuple[int, ...] = ()
+    orders: tuple[Order, ...] = ()
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """All symbols, the day's loss counter, and the strategy's own state.
+
+    ``last_time`` is the time of the newest fill or answer that was recorded (UTC ms): fills from
+    then on are fetched from the exchange.
+    """
+
+    symbols: dict[str, SymbolMemory] = {}
+    day_end: int = 0
+    day_start_equity: float = 0.0
+    last_time: int = 0
+    strategy: Mapping[str, Any] = {}
+
+
+def recall(state: SymbolState, memory: SymbolMemory) -> None:
+    """Put the memory of one symbol into its books; its orders count as unknown until asked for."""
+    state.ledger.adopt(memory.position)
+    state.ledger.remember(memory.trade_ids)
+    state.position = state.ledger.position
+    if not state.position.is_flat:
+        state.plan = Plan(memory.stop, memory.target, memory.trail)
+    for order in memory.orders:
+        state.orders[order.client_id] = msgspec.structs.replace(order, status=OrderStatus.UNKNOWN)
+        if not state.position.is_flat:
+            continue
+        # an entry that may have filled: what it was to be protected with
+        state.plans[order.client_id] = Plan(
+            memory.stop, memory.target, memory.trail, order.client_id
+        )

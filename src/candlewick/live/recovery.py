@@ -1,0 +1,115 @@
+"""`recover`: the engine's `Memory` out of the journal's records. Pure: records in, memory out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from candlewick.audit import EventType
+from candlewick.engine import Memory, SymbolMemory
+from candlewick.models import Order, OrderPurpose, Position, Signal, SignalAction
+
+__all__ = ["recover"]
+
+_REMEMBERED = 10_000
+_ENDED = frozenset(
+    {
+        EventType.ORDER_FILLED,
+        EventType.ORDER_CANCELED,
+        EventType.ORDER_REJECTED,
+        EventType.ORDER_EXPIRED,
+    }
+)
+
+
+class _Record(Protocol):
+    @property
+    def type(self) -> str: ...
+    @property
+    def data(self) -> Any: ...
+
+
+class _Symbol:
+    """What the records have said of one symbol so far."""
+
+    def __init__(self, symbol: str) -> None:
+        self.position = Position(symbol)
+        self.stop = self.target = self.trail = 0.0
+        self.trade_ids: deque[int] = deque(maxlen=_REMEMBERED)
+        self.orders: dict[str, Order] = {}
+
+    def forget_exits(self) -> None:
+        self.stop = self.target = self.trail = 0.0
+
+    def signal(self, signal: Signal) -> None:
+        entry = signal.action in (SignalAction.BUY, SignalAction.SELL)
+        if entry and self.position.is_flat:
+            self.stop, self.target, self.trail = signal.stop, signal.target, signal.trail
+
+    def planned(self, order: Order) -> None:
+        self.orders[order.client_id] = order
+        if order.purpose is OrderPurpose.STOP:
+            self.stop, self.trail = order.trigger_price, order.callback_rate
+        elif order.purpose is OrderPurpose.TARGET:
+            self.target = order.trigger_price
+
+    def memory(self) -> SymbolMemory:
+        return SymbolMemory(
+            self.position, self.stop, self.target, self.trail, tuple(self.trade_ids),
+            tuple(self.orders.values()),
+        )  # fmt: skip
+
+
+def recover(records: Iterable[_Record], venue: str) -> Memory | None:
+    """Read what earlier runs on ``venue`` have left; None when there was none.
+
+    Runs on other venues are skipped: their positions are those of another account.
+    """
+    symbols: dict[str, _Symbol] = {}
+    day_end, day_start, last_time = 0, 0.0, 0
+    strategy: Mapping[str, Any] = {}
+    ours = found = False
+    for record in records:
+        kind, data = record.type, record.data
+        if kind == EventType.ENGINE_STARTED:
+            ours = data["venue"] == venue
+            found = found or ours
+        if not ours or not isinstance(data, dict):
+            continue
+        if kind == EventType.DAY_STARTED:
+            day_end, day_start = data["day_end"], data["equity"]
+        elif kind == EventType.STRATEGY_STATE:
+            strategy = data
+        else:
+            last_time = max(last_time, _take(symbols, kind, data))
+    if not found:
+        return None
+    memories = {name: symbol.memory() for name, symbol in symbols.items()}
+    return Memory(memories, day_end, day_start, last_time, strategy)
+
+
+def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> int:
+    """Note one record; return the exchange's time in it, 0 where it has none."""
+    name = data.get("symbol") or (data.get("after") or {}).get("symbol")
+    if not isinstance(name, str) or not name:
+        return 0
+    symbol = symbols.setdefault(name, _Symbol(name))
+    if kind == EventType.SIGNAL_GENERATED:
+        symbol.signal(msgspec.convert(data, Signal))
+    elif kind == EventType.ORDER_PLANNED:
+        symbol.planned(msgspec.convert(data, Order))
+    elif kind in _ENDED:
+        symbol.orders.pop(data["client_id"], None)
+        return int(data["time"])
+    elif kind == EventType.FILL:
+        symbol.trade_ids.append(data["trade_id"])
+        return int(data["time"])
+    elif kind in (EventType.POSITION_OPENED, EventType.POSITION_CHANGED):
+        symbol.position = msgspec.convert(data["after"], Position)
+    elif kind == EventType.POSITION_CLOSED:
+        symbol.position = Position(name)
+        symbol.forget_exits()
+    return 0
