@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 __all__ = ["Activity"]
 
@@ -11,17 +12,26 @@ _LEAST_NS = 10_000  # and each of them for at least this long, as changing over 
 
 
 class Activity:
-    """Counts the workers on the event loop that have events, and shares its time among them."""
+    """Counts the workers on the event loop that have events, and shares its time among them.
 
-    __slots__ = ("_watchers", "busy")
+    ``busy`` of them have events, and have begun ``turns`` up to now. ``alarm``, where it is set, is
+    called once at the next turn.
+    """
+
+    __slots__ = ("_watchers", "alarm", "busy", "turns")
 
     def __init__(self) -> None:
         self.busy = 0
+        self.turns = 0
+        self.alarm: Callable[[], object] | None = None
         self._watchers: list[asyncio.Future[None]] = []
 
-    @property
-    def turn_ns(self) -> int:
-        """How long a worker may run before it lets others run, nanoseconds."""
+    def turn(self) -> int:
+        """A worker begins; returns how long it may run before it lets others run, nanoseconds."""
+        self.turns += 1
+        if self.alarm is not None:
+            alarm, self.alarm = self.alarm, None
+            alarm()
         return max(_TURN_NS // (self.busy or 1), _LEAST_NS)
 
     @property

@@ -50,9 +50,10 @@ class EventBus:
         self._on_report = on_report
         self._subscriptions: dict[str, Subscription] = {}
         self._routes = {kind: Route() for kind in EventKind}
-        self._activity = Activity()
+        self.activity = Activity()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
+        self._told_stopped = False
 
     # -- subscribing ------------------------------------------------------------------------------
 
@@ -171,6 +172,10 @@ class EventBus:
         """Whether no queue is full; if so, it keeps places, and need not be asked for some time."""
         if self._stopped:
             self.refused += 1
+            if not self._told_stopped:
+                self._told_stopped = True
+                message = f"{event.kind} came after the bus had stopped, and was not taken"
+                self.report(BusReport(ReportKind.NOT_HANDLED, "", message))
             return False
         for subscription in route.bounded:
             if subscription.room <= 0:
@@ -231,9 +236,9 @@ class EventBus:
     def _start_worker(self, subscription: Subscription) -> None:
         worker: Worker
         if subscription.mode is Mode.THREAD:
-            worker = ThreadWorker(subscription, self._activity)
+            worker = ThreadWorker(subscription, self.activity)
         else:
-            worker = LoopWorker(subscription, self._activity, self._budget_ns, self._move_to_thread)
+            worker = LoopWorker(subscription, self.activity, self._budget_ns, self._move_to_thread)
         subscription.employ(worker)
 
     def _move_to_thread(self, subscription: Subscription) -> None:
@@ -311,7 +316,7 @@ class EventBus:
             return math.inf if given is None else began + given - loop.time()
 
         while True:
-            changed = self._activity.watch()  # before the look, as threads come to rest any time
+            changed = self.activity.watch()  # before the look, as threads come to rest any time
             waited = {s: time_left(s) for s in self._open() if s not in over}
             for subscription, seconds in waited.items():
                 if seconds <= 0.0:

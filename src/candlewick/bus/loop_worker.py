@@ -113,7 +113,7 @@ class LoopWorker:
             if not held:
                 await self._sleep()
             started = clock()
-            turn_ends = started + activity.turn_ns
+            turn_ends = started + activity.turn()
             while held:
                 left = group
                 while left and held:
@@ -148,7 +148,7 @@ class LoopWorker:
             if not held:
                 await self._sleep()
             started = clock()
-            turn_ends = started + activity.turn_ns
+            turn_ends = started + activity.turn()
             while held:
                 left = group
                 while left and held:
