@@ -11,6 +11,7 @@ TESTS ?= tests
 WORKERS ?= 2
 
 .PHONY: install run test check bench docs soak clean
+.PHONY: check-format check-lint check-types check-rooms check-realtime check-metrics
 
 install: $(VENV)/.installed
 
@@ -40,12 +41,25 @@ test: $(VENV)/.installed
 soak: $(VENV)/.installed
 	$(PY) -m pytest -m slow --timeout 14400 $(TESTS)
 
-check: $(VENV)/.installed
+# `make check -k` goes on after a check that fails
+check: check-format check-lint check-types check-rooms check-realtime check-metrics
+
+check-format: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
+
+check-lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
+
+check-types: $(VENV)/.installed
 	$(VENV)/bin/mypy
+
+check-rooms: $(VENV)/.installed
 	$(VENV)/bin/lint-imports
+
+check-realtime: $(VENV)/.installed
 	$(PY) -m tools.realtime_check src
+
+check-metrics: $(VENV)/.installed
 	tools/check_metrics.sh $(PY)
 
 bench: $(VENV)/.bench
