@@ -1,7 +1,37 @@
 """The audit journal: write it, read it, verify it."""
 
+from candlewick.audit.anchoring import Anchor, anchors_of, read_anchors
+from candlewick.audit.archiving import Archived, archive
+from candlewick.audit.chain import Record
 from candlewick.audit.events import EventType, JournalState
+from candlewick.audit.export import export_parquet
 from candlewick.audit.logger import AuditLogger
+from candlewick.audit.query import JournalSummary, OrderStory, order_story, summarize
+from candlewick.audit.reading import Filter, follow, read
 from candlewick.audit.stats import JournalStats
+from candlewick.audit.verification import Problem, ProblemKind, Verification, verify
 
-__all__ = ["AuditLogger", "EventType", "JournalState", "JournalStats"]
+__all__ = [
+    "Anchor",
+    "Archived",
+    "AuditLogger",
+    "EventType",
+    "Filter",
+    "JournalState",
+    "JournalStats",
+    "JournalSummary",
+    "OrderStory",
+    "Problem",
+    "ProblemKind",
+    "Record",
+    "Verification",
+    "anchors_of",
+    "archive",
+    "export_parquet",
+    "follow",
+    "order_story",
+    "read",
+    "read_anchors",
+    "summarize",
+    "verify",
+]

@@ -14,6 +14,7 @@ class EventType(StrEnum):
     ENGINE_STATE_CHANGED = "engine_state_changed"
     ENGINE_STOPPED = "engine_stopped"
     RUN_RESUMED = "run_resumed"
+    DAY_STARTED = "day_started"
     STOP_REQUESTED = "stop_requested"  # input
 
     CANDLE_CLOSED = "candle_closed"  # input
@@ -49,6 +50,7 @@ class EventType(StrEnum):
     GUARD = "guard"
     NOTIFICATION = "notification"
 
+    STRATEGY_STATE = "strategy_state"
     STRATEGY_FAILED = "strategy_failed"
     ERROR = "error"
     BUS_REPORT = "bus_report"

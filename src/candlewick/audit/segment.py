@@ -71,8 +71,11 @@ class Segment:
         self.position = end + 1
 
     def _grow(self, line: bytes, start: int) -> None:
-        """Write a line behind the map, in the ordinary way: the kernel has it too."""
-        rest = memoryview(line + b"\n")
+        """Write a line behind the map, in the ordinary way: the kernel has it too.
+
+        A zero follows it: a file that ends with a newline is a sealed one.
+        """
+        rest = memoryview(line + b"\n\0")
         while rest:
             count = os.pwrite(self._handle, rest, start)
             if not count:

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": ("run", "Run a strategy: candles in, journaled and filled orders out."),
     "backtest": ("backtest", "Run a strategy over candles as fast as possible."),
     "status": ("status", "Show a running engine, from another terminal."),
+    "audit": ("audit", "Read, verify and replay an audit journal."),
     "config": ("config", "Write or check a configuration file."),
 }
 
