@@ -10,8 +10,8 @@ A call that is right where it stands says why, on its line or the line above::
 
 RT100 is an allowance without a reason, or one that allows nothing.
 
-What syntax cannot show is left to the loop lag that a running engine measures: methods of objects
-whose type is not written where they are called, and callbacks.
+What syntax cannot show is left to `candlewick.bus.Watchdog`, which looks while it runs: methods of
+objects whose type is not written where they are called, and callbacks.
 """
 
 from __future__ import annotations

@@ -85,6 +85,7 @@ class Watchdog:
         self._told_hung = 0
         self._turns = 0
         self._stopping = False
+        # realtime: allow RT103 - holds wake-ups, at most one a doze and one to stop
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop
         self._loop_thread = 0
