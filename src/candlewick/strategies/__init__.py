@@ -3,16 +3,30 @@
 from candlewick.strategies.base import Account, Each, Strategy
 from candlewick.strategies.built_in import BUILT_IN
 from candlewick.strategies.donchian import DonchianBreakout
+from candlewick.strategies.exit_rules import (
+    BreakEven,
+    ExitRule,
+    ExitRules,
+    PartialTargets,
+    TimeExit,
+    Trailing,
+)
 from candlewick.strategies.loading import build_strategy, load_strategy, parameters_of
 from candlewick.strategies.sma_cross import SmaCross
 
 __all__ = [
     "BUILT_IN",
     "Account",
+    "BreakEven",
     "DonchianBreakout",
     "Each",
+    "ExitRule",
+    "ExitRules",
+    "PartialTargets",
     "SmaCross",
     "Strategy",
+    "TimeExit",
+    "Trailing",
     "build_strategy",
     "load_strategy",
     "parameters_of",

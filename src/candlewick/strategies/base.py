@@ -176,6 +176,10 @@ class Strategy:
         """The position in any symbol of the run."""
         return self._account.position_of(symbol)
 
+    def orders_of(self, symbol: str) -> Sequence[Order]:
+        """Orders of any symbol of the run that are not final."""
+        return self._account.orders_of(symbol)
+
     def history_of(self, symbol: str, interval: str = "") -> History:
         """Closed candles of any symbol and interval of the run."""
         return self._account.history_of(symbol, interval or self.interval)
