@@ -1,10 +1,11 @@
 """Market data: candle files, aggregation, problems found in them, a synthetic market."""
 
 from candlewick.data.aggregation import Aggregator, aggregate
+from candlewick.data.funding import load_funding
 from candlewick.data.instruments import guess_instrument
 from candlewick.data.market import Market, load_market, market_of
 from candlewick.data.problems import OnProblem, Problem, ProblemKind
-from candlewick.data.reading import Loaded, load_candles, load_funding
+from candlewick.data.reading import Loaded, load_candles
 from candlewick.data.synthetic import SyntheticMarket, synthetic_market
 
 __all__ = [

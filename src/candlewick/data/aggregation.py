@@ -30,20 +30,33 @@ class Aggregator:
 
     A candle comes out with the last candle of its span. A span that lacks its first or its last
     candle, or has begun before the first candle seen, gives none; one with a hole in the middle
-    gives a candle of what traded, since its open, close and end are known.
+    gives a candle of what traded, since its open, close and end are known. A candle that is not
+    newer than the last one is passed over.
     """
 
-    __slots__ = ("_close", "_high", "_length", "_low", "_open", "_short", "_start", "_volume",
-                 "target")  # fmt: skip
+    __slots__ = (
+        "_high", "_last", "_length", "_low", "_open", "_short", "_start", "_volume", "source",
+        "target",
+    )  # fmt: skip
 
     def __init__(self, source: str, target: str) -> None:
         self._short, self._length = _check(source, target)
+        self.source = source
         self.target = target
         self._start = -1
-        self._open = self._high = self._low = self._close = self._volume = 0.0
+        self._last = -1
+        self._open = self._high = self._low = self._volume = 0.0
 
     def update(self, candle: Candle) -> Candle | None:
         """Take a closed candle; return the longer one that it completes, or None."""
+        if candle.interval != self.source:
+            raise DataError(
+                f"{self.target} candles are made of {self.source} candles here,"
+                f" not of {candle.interval} ones"
+            )
+        if candle.open_time <= self._last:
+            return None
+        self._last = candle.open_time
         offset = _bucket_offset(self._length)
         start = (candle.open_time - offset) // self._length * self._length + offset
         if start != self._start:

@@ -9,8 +9,9 @@ import msgspec
 
 from candlewick.data.aggregation import aggregate
 from candlewick.data.instruments import guess_instrument
-from candlewick.data.problems import OnProblem, Problem, ProblemKind
-from candlewick.data.reading import load_candles
+from candlewick.data.joining import join
+from candlewick.data.problems import OnProblem, Problem, check_gaps
+from candlewick.data.reading import Loaded, load_candles, symbol_of
 from candlewick.data.synthetic import synthetic_market
 from candlewick.errors import ConfigError, DataError
 from candlewick.models import CandleTable, Instrument, interval_ms
@@ -43,15 +44,25 @@ class Market(msgspec.Struct, frozen=True):
 
     @property
     def missing_candles(self) -> int:
-        """How many candles the gaps lack."""
-        return sum(p.count for p in self.problems if p.kind is ProblemKind.GAP)
+        """How many candles the gaps lack, whether they were reported or not."""
+        return sum(missing_in(table) for table in self.tables)
 
     def first(self, candles: int) -> Market:
-        """The market's first candles of each symbol; 0 means all."""
+        """The market's first candles of each symbol, and their problems; 0 means all."""
         if not candles:
             return self
         tables = tuple(table[slice(0, candles)] for table in self.tables)
-        return msgspec.structs.replace(self, tables=tables)
+        end = max(int(table.close_time[-1]) for table in tables)
+        problems = tuple(problem for problem in self.problems if problem.time <= end)
+        return msgspec.structs.replace(self, tables=tables, problems=problems)
+
+
+def missing_in(table: CandleTable) -> int:
+    """How many candles a table lacks between its first and its last."""
+    if not len(table):
+        return 0
+    span = int(table.open_time[-1] - table.open_time[0])
+    return span // interval_ms(table.interval) + 1 - len(table)
 
 
 def market_of(tables: Sequence[CandleTable], label: str = "tables") -> Market:
@@ -86,15 +97,15 @@ def load_market(
     """Load candle files (or folders of them), or make a synthetic market when none is given.
 
     Args:
-        paths: files and folders; several files of one symbol are not joined.
-        symbols: names for the files in their order, or what to pick from more files; for the
-            synthetic market, what to make.
+        paths: files and folders; several files of one symbol, as of its months, are joined.
+        symbols: what to pick from the files; names for the files in their order, where there are
+            as many and their own names tell none of these; for the synthetic market, what to make.
         interval: the base interval; files of a lower one are aggregated.
         candles: use at most that many of each symbol; 0 means all.
         seed: of the synthetic market.
         synthetic_candles: how many the synthetic market makes when ``candles`` is 0.
         on_problem, on_gap: see `load_candles`.
-        progress: called with the name of each file before it is read.
+        progress: called with the name of each file that is read.
     """
     if not paths:
         names = tuple(symbols) or ("BTCUSDT",)
@@ -108,16 +119,16 @@ def load_market(
         )
         return market_of(made, label)
     files = _files_of(paths)
-    given = list(symbols) if len(symbols) == len(files) else [""] * len(files)
+    on_problem, on_gap = OnProblem(on_problem), OnProblem(on_gap)
     tables: list[CandleTable] = []
     problems: list[Problem] = []
-    for file, symbol in zip(files, given, strict=True):
-        if progress is not None:
-            progress(file.name)
-        loaded = load_candles(file, symbol, "", on_problem, on_gap)
-        tables.append(_in_interval(loaded.table, interval, file))
+    for symbol, own in _by_symbol(files, symbols):
+        for file in own:
+            if progress is not None:
+                progress(file.name)
+        loaded = _load_joined(symbol, own, on_problem, on_gap)
+        tables.append(_in_interval(loaded.table, interval, own[0]))
         problems += loaded.problems
-    tables = _pick(tables, symbols)
     label = ", ".join(file.name for file in files[:3]) + (", ..." if len(files) > 3 else "")
     market = msgspec.structs.replace(market_of(tables, label), problems=tuple(problems))
     return market.first(candles)
@@ -146,13 +157,35 @@ def _in_interval(table: CandleTable, interval: str, file: Path) -> CandleTable:
     return aggregate(table, interval)
 
 
-def _pick(tables: list[CandleTable], symbols: Sequence[str]) -> list[CandleTable]:
+def _by_symbol(files: Sequence[Path], symbols: Sequence[str]) -> list[tuple[str, list[Path]]]:
+    """Symbols with their files, in the order of ``symbols`` where some are given."""
+    told: dict[str, list[Path]] = {}
+    for file in files:
+        try:
+            told.setdefault(symbol_of(file), []).append(file)
+        except DataError:
+            if not symbols:
+                raise
     if not symbols:
-        return tables
-    by_symbol = {table.symbol: table for table in tables}
-    missing = [symbol for symbol in symbols if symbol not in by_symbol]
-    if missing:
-        raise ConfigError(
-            f"the data has no symbol {', '.join(missing)} (it has: {', '.join(by_symbol)})"
-        )
-    return [by_symbol[symbol] for symbol in symbols]
+        return list(told.items())
+    missing = [symbol for symbol in symbols if symbol not in told]
+    if not missing:
+        return [(symbol, told[symbol]) for symbol in symbols]
+    if len(symbols) == len(files) == len(missing):
+        return [(symbol, [file]) for symbol, file in zip(symbols, files, strict=True)]
+    raise ConfigError(
+        f"the data has no symbol {', '.join(missing)} (it has: {', '.join(told) or 'none'})"
+    )
+
+
+def _load_joined(
+    symbol: str, files: Sequence[Path], on_problem: OnProblem, on_gap: OnProblem
+) -> Loaded:
+    if len(files) == 1:
+        return load_candles(files[0], symbol, "", on_problem, on_gap)
+    parts = [load_candles(file, symbol, "", on_problem, OnProblem.SKIP) for file in files]
+    tables = [part.table for part in parts]
+    table, problems = join(tables, [str(file) for file in files], on_problem)
+    problems[:0] = [problem for part in parts for problem in part.problems]
+    gaps = check_gaps(table, f"{symbol}, {len(files)} files", on_gap)
+    return Loaded(table, (*problems, *gaps))

@@ -1,13 +1,14 @@
 """A synthetic market: seeded, any number of symbols. It is not a record of any real market.
 
-Log returns follow a GARCH(1,1) process (Bollerslev, *Journal of Econometrics* 31, 1986), so that
-volatility clusters; a slow regime adds trends, rare jumps fat tails, and a factor shared by all
-symbols correlation. Prices lie on ticks.
+The volatility of log returns follows the recursion of GARCH(1,1) (Bollerslev, *Journal of
+Econometrics* 31, 1986), driven by shocks of its own, so that it clusters; a slow regime adds
+trends, rare jumps fat tails, and a factor shared by all symbols correlation. Prices lie on ticks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 import numpy as np
@@ -48,6 +49,14 @@ class SyntheticMarket(msgspec.Struct, frozen=True):
             )
         if not 0.0 <= self.correlation < 1.0:
             raise ConfigError(f"correlation {self.correlation!r} must be from 0 to below 1")
+        for name in ("volatility", "regime_days", "start_price"):
+            value = getattr(self, name)
+            if not 0.0 < value < 1e12:
+                raise ConfigError(f"{name} {value!r} must be positive")
+        for name in ("jumps", "jump_size", "start_time"):
+            value = getattr(self, name)
+            if not 0.0 <= value < 1e15:
+                raise ConfigError(f"{name} {value!r} must be at least 0")
 
 
 def synthetic_market(
@@ -58,9 +67,15 @@ def synthetic_market(
     market: SyntheticMarket | None = None,
     instruments: Sequence[Instrument] = (),
 ) -> list[CandleTable]:
-    """Make ``candles`` candles for each symbol; the same seed gives the same bytes."""
+    """Make ``candles`` candles for each symbol; the same seed gives the same bytes.
+
+    Prices begin at ``market.start_price`` for the first symbol and at a quarter of the last one's
+    for each that follows, six times, then all over again a little lower.
+    """
     if candles < 1:
         raise ConfigError(f"candles {candles!r} must be at least 1")
+    if seed < 0:
+        raise ConfigError(f"seed {seed!r} must be at least 0")
     market = market or SyntheticMarket()
     ticks = {item.symbol: item.tick for item in instruments}
     shared = np.random.default_rng([seed, 0]).standard_normal(candles * _STEPS)
@@ -92,7 +107,7 @@ def _one(
     returns = base * scale * shocks + _regimes(random, candles, length, market)
     jumps = random.random(steps) < market.jumps * step_ms / 86_400_000
     returns += jumps * random.normal(0.0, market.jump_size, steps)
-    start = market.start_price / (1.0 if number == 0 else 4.0**number)
+    start = market.start_price / 4.0 ** (number % 6) / (1.0 + number // 6 / 8.0)
     path = start * np.exp(np.cumsum(returns))
     ticks = np.maximum(np.rint(np.append(start, path) / tick), 1.0)
     inside = ticks[1:].reshape(candles, _STEPS)
@@ -101,9 +116,9 @@ def _one(
     low = np.minimum(inside.min(axis=1), open_)
     volume = np.round(random.gamma(2.0, 5.0, candles) * scale[::_STEPS], 3)
     times = market.start_time + length * np.arange(candles)
-    decimals = max(0, round(-np.log10(tick)))
+    numerator, denominator = Decimal(repr(tick)).as_integer_ratio()
     opens, highs, lows, closes = (
-        np.round(column * tick, decimals) for column in (open_, high, low, inside[:, -1])
+        column * numerator / denominator for column in (open_, high, low, inside[:, -1])
     )
     return CandleTable(symbol, interval, times, opens, highs, lows, closes, volume)
 
