@@ -33,7 +33,7 @@ $(VENV)/.docs: $(VENV)/.installed
 	touch $@
 
 run: $(VENV)/.installed
-	$(VENV)/bin/candlewick run
+	$(VENV)/bin/candlewick run --speed 20000
 
 test: $(VENV)/.installed
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
