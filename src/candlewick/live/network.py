@@ -8,8 +8,17 @@ from collections.abc import Sequence
 
 import msgspec
 
+from candlewick.data import Aggregator
 from candlewick.live.shell import EngineShell
-from candlewick.models import Candle, Event, EventKind, StreamKind, StreamState, utc_now_ms
+from candlewick.models import (
+    Candle,
+    Event,
+    EventKind,
+    StreamKind,
+    StreamState,
+    interval_ms,
+    utc_now_ms,
+)
 from candlewick.venues import Venue
 
 __all__ = ["NetworkDriver", "NetworkSettings"]
@@ -33,8 +42,11 @@ class NetworkDriver:
     """Connects, reconciles, and then lets the venue's streams do the moving.
 
     Entries stay blocked until the first snapshot has been taken in, and after every loss of the
-    account stream until the next one. ``since`` is the time (UTC ms) from which fills are not
-    known yet; 0 means now.
+    account stream until the next one.
+
+    ``since`` is the time (UTC ms) from which fills are not known yet; 0 means now. ``warm_up`` are
+    closed candles from before the start, oldest first; ``intervals`` are higher ones, made from
+    the base candles as they close.
     """
 
     def __init__(
@@ -46,6 +58,7 @@ class NetworkDriver:
         stopping: asyncio.Event,
         warm_up: Sequence[Candle] = (),
         since: int = 0,
+        intervals: Sequence[str] = (),
     ) -> None:
         self._venue = venue
         self._symbols = tuple(symbols)
@@ -53,6 +66,11 @@ class NetworkDriver:
         self._settings = settings
         self._stopping = stopping
         self._warm_up = warm_up
+        longest_first = sorted(intervals, key=interval_ms, reverse=True)
+        self._aggregators = {
+            symbol: [Aggregator(interval, target) for target in longest_first]
+            for symbol in self._symbols
+        }
         self._wanted = asyncio.Event()
         self._since = since
         self._shell: EngineShell | None = None
@@ -78,8 +96,19 @@ class NetworkDriver:
         shell.bus.subscribe(
             [EventKind.STREAM_CHANGED, EventKind.CANDLE_CLOSED], self._on_event, name="driver"
         )
-        await self._venue.connect(shell.publish, self._symbols, self._interval)
+        await self._venue.connect(self._publish, self._symbols, self._interval)
         return now
+
+    def _publish(self, event: Event) -> None:
+        """Publish what the venue tells; longer candles come before the one that completes them."""
+        if event.kind is EventKind.CANDLE_CLOSED and event.payload.interval == self._interval:
+            for longer in self._longer(event.payload):
+                self.shell.publish(Event(EventKind.CANDLE_CLOSED, longer, event.time))
+        self.shell.publish(event)
+
+    def _longer(self, candle: Candle) -> list[Candle]:
+        made = [aggregator.update(candle) for aggregator in self._aggregators[candle.symbol]]
+        return [longer for longer in made if longer is not None]
 
     async def _on_event(self, event: Event) -> None:
         if event.kind is EventKind.CANDLE_CLOSED:
@@ -96,8 +125,7 @@ class NetworkDriver:
 
     async def feed(self) -> None:
         """Reconcile now, after each reconnect and periodically, until the system stops."""
-        for candle in self._warm_up:
-            self.shell.engine.warm_up(candle)
+        self._show_the_past()
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             while not self._stopping.is_set():
@@ -114,6 +142,13 @@ class NetworkDriver:
         finally:
             stopping.cancel()
 
+    def _show_the_past(self) -> None:
+        engine = self.shell.engine
+        for candle in self._warm_up:
+            for longer in self._longer(candle):
+                engine.warm_up(longer)
+            engine.warm_up(candle)
+
     async def _reconcile(self) -> bool:
         """Fetch the account and hand it to the engine; False when the exchange did not answer."""
         try:
@@ -125,6 +160,8 @@ class NetworkDriver:
             # the last fills are asked for again: a later answer may bring older ones
             self._since = max(self._since, snapshot.fills[-1].time - 60_000)
         self.shell.publish(Event(EventKind.ACCOUNT_UPDATED, snapshot, snapshot.time))
+        await self.shell.bus.drain()
+        self.shell.tally.begin(self.shell.engine.equity)
         return True
 
     async def settle(self, timeout_s: float) -> None:

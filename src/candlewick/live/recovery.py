@@ -1,18 +1,19 @@
-"""`recover`: the engine's `Memory` out of the journal's records. Pure: records in, memory out."""
+"""`recover`: the engine's `Memory` out of the journal's records."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from candlewick.audit import EventType
+from candlewick.audit import EventType, read
 from candlewick.engine import Memory, SymbolMemory
 from candlewick.models import Order, OrderPurpose, Position, Signal, SignalAction
 
-__all__ = ["recover"]
+__all__ = ["recover", "recover_from"]
 
 _REMEMBERED = 10_000
 _ENDED = frozenset(
@@ -41,6 +42,16 @@ class _Symbol:
         self.trade_ids: deque[int] = deque(maxlen=_REMEMBERED)
         self.orders: dict[str, Order] = {}
 
+    @classmethod
+    def of(cls, known: SymbolMemory) -> _Symbol:
+        """Begin with what the run itself remembered."""
+        made = cls(known.position.symbol)
+        made.position = known.position
+        made.stop, made.target, made.trail = known.stop, known.target, known.trail
+        made.trade_ids.extend(known.trade_ids)
+        made.orders = {order.client_id: order for order in known.orders}
+        return made
+
     def forget_exits(self) -> None:
         self.stop = self.target = self.trail = 0.0
 
@@ -66,7 +77,8 @@ class _Symbol:
 def recover(records: Iterable[_Record], venue: str) -> Memory | None:
     """Read what earlier runs on ``venue`` have left; None when there was none.
 
-    Runs on other venues are skipped: their positions are those of another account.
+    Each run's first record holds the memory it began with, so the records may start with the last
+    run's. Runs on other venues are skipped: their positions are those of another account.
     """
     symbols: dict[str, _Symbol] = {}
     day_end, day_start, last_time = 0, 0.0, 0
@@ -76,7 +88,12 @@ def recover(records: Iterable[_Record], venue: str) -> Memory | None:
         kind, data = record.type, record.data
         if kind == EventType.ENGINE_STARTED:
             ours = data["venue"] == venue
-            found = found or ours
+            if ours:
+                found = True
+                began = msgspec.convert(data["memory"], Memory | None) or Memory()
+                symbols = {name: _Symbol.of(known) for name, known in began.symbols.items()}
+                day_end, day_start = began.day_end, began.day_start_equity
+                last_time, strategy = began.last_time, began.strategy
         if not ours or not isinstance(data, dict):
             continue
         if kind == EventType.DAY_STARTED:
@@ -89,6 +106,17 @@ def recover(records: Iterable[_Record], venue: str) -> Memory | None:
         return None
     memories = {name: symbol.memory() for name, symbol in symbols.items()}
     return Memory(memories, day_end, day_start, last_time, strategy)
+
+
+def recover_from(directory: Path, venue: str) -> Memory | None:
+    """Do it for a journal directory, reading no further back than the last run on ``venue``."""
+    if not any(directory.glob("*.jsonl*")):
+        return None
+    started = 0
+    for record in read(directory, types=[EventType.ENGINE_STARTED]):
+        if record.data["venue"] == venue:
+            started = record.time_ns // 1_000_000
+    return recover(read(directory, since=started), venue) if started else None
 
 
 def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> int:

@@ -38,6 +38,11 @@ class Tally:
         self._day = -1
         self._last = start_equity  # of the last candle; the end of the run may replace it
 
+    def begin(self, equity: float) -> None:
+        """Take the equity at the start, where it was not known before the exchange was asked."""
+        if not self.start_equity:
+            self.start_equity = self.peak = self._last = equity
+
     def input(self, event: Event) -> None:
         """Count an event that the engine takes."""
         payload = event.payload
@@ -107,7 +112,7 @@ class Tally:
             "start_equity": self.start_equity,
             "final_equity": final_equity,
             "net_profit": final_equity - self.start_equity,
-            "total_return": final_equity / self.start_equity - 1.0,
+            "total_return": final_equity / self.start_equity - 1.0 if self.start_equity else 0.0,
             "fees": self.fees,
             "funding": self.funding,
             "max_drawdown": self.max_drawdown,

@@ -1,0 +1,108 @@
+"""`network_system`: a system on a venue over a network, from its instruments to its memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from candlewick.audit import AuditLogger
+from candlewick.backtesting import Account, Run
+from candlewick.data import Market
+from candlewick.engine import TradingEngine
+from candlewick.errors import ConfigError
+from candlewick.live.network import NetworkDriver, NetworkSettings
+from candlewick.live.recovery import recover_from
+from candlewick.live.system import HISTORY, SystemSettings, TradingSystem
+from candlewick.models import Candle, CandleTable, interval_ms, utc_now_ms
+from candlewick.risk import RiskSettings
+from candlewick.strategies import build_strategy, load_strategy, parameters_of
+from candlewick.venues import Venue
+
+__all__ = ["MarketVenue", "network_system", "new_run_id"]
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class MarketVenue(Venue, Protocol):
+    """A venue that also knows the past of its market."""
+
+    async def candles(self, symbol: str, interval: str, count: int) -> Sequence[Candle]:
+        """Fetch the last closed candles, oldest first."""
+
+
+def new_run_id() -> str:
+    """A name for a run that no other run on the account has: its start, in base 36."""
+    number, digits = utc_now_ms(), ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+async def network_system(
+    venue: MarketVenue,
+    journal: AuditLogger,
+    *,
+    strategy: str,
+    params: Mapping[str, Any],
+    symbols: Sequence[str],
+    interval: str,
+    risk: RiskSettings,
+    settings: SystemSettings,
+    network: NetworkSettings,
+) -> TradingSystem:
+    """Ask the venue for what can be traded and for the past, recall the journal, and wire up.
+
+    Raises:
+        VenueError: the exchange refuses, or cannot be reached.
+        ConfigError: the strategy, its parameters or the symbols cannot be used.
+    """
+    if not symbols:
+        raise ConfigError("at least one symbol is needed: --symbol BTCUSDT")
+    made = build_strategy(load_strategy(strategy), params)
+    higher = [other for other in dict.fromkeys(made.intervals) if other != interval]
+    for other in higher:
+        if interval_ms(other) <= interval_ms(interval):
+            raise ConfigError(f"{strategy} wants {other} candles; run it on a shorter --interval")
+    instruments = dict(await venue.instruments(symbols))
+    memory = recover_from(Path(journal.directory), venue.name)
+    engine = TradingEngine(
+        made,
+        instruments,
+        balance=0.0,
+        interval=interval,
+        risk=risk,
+        run_id=settings.run_id,
+        history=HISTORY,
+        awaits_snapshot=True,
+    )
+    past = [await venue.candles(symbol, interval, HISTORY) for symbol in symbols]
+    warm_up = sorted((candle for one in past for candle in one), key=lambda c: c.close_time)
+    used = {name: getattr(made, name) for name in parameters_of(type(made))}
+    run = Run(
+        made, strategy, used, _market(venue.name, symbols, interval, instruments), instruments, (),
+        Account(),
+    )  # fmt: skip
+
+    def driver(stopping: asyncio.Event) -> NetworkDriver:
+        since = memory.last_time if memory is not None else 0
+        return NetworkDriver(venue, symbols, interval, network, stopping, warm_up, since, higher)
+
+    return TradingSystem(
+        run, journal, engine, venue, driver, settings, over_network=True, memory=memory
+    )
+
+
+def _market(
+    name: str, symbols: Sequence[str], interval: str, instruments: Mapping[str, Any]
+) -> Market:
+    nothing = np.array([])
+    tables = tuple(
+        CandleTable(symbol, interval, nothing, nothing, nothing, nothing, nothing, nothing)
+        for symbol in symbols
+    )
+    return Market(tables, dict(instruments), f"the market of {name}")
