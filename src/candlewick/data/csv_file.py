@@ -89,23 +89,25 @@ def _parse_lines(
     kept: list[list[float]] = []
     lines: list[int] = []
     problems: list[Problem] = []
+    needed = max(places.values()) + 1
     reader = csv.reader(io.StringIO(text))
     for row in reader:
-        if reader.line_num <= skip or not any(row):
+        if reader.line_num <= skip or (len(row) < 2 and not "".join(row).strip()):
             continue
         try:
-            values = [float(row[place]) if name != "open_time" else _time(row[place])
-                      for name, place in places.items()]  # fmt: skip
-        except IndexError:
-            reason = f"{len(row)} columns where {max(places.values()) + 1} are needed"
+            if len(row) < needed:
+                raise ValueError(f"{len(row)} columns where {needed} are needed")
+            values = [
+                _time(row[place]) if name == "open_time" else float(row[place])
+                for name, place in places.items()
+            ]
         except ValueError as error:
-            reason = str(error)
-        else:
-            kept.append(values)
-            lines.append(reader.line_num)
+            Problem(
+                ProblemKind.BROKEN_ROW, str(path), str(error), line=reader.line_num
+            ).settle(on_problem, problems)  # fmt: skip
             continue
-        problem = Problem(ProblemKind.BROKEN_ROW, str(path), reason, line=reader.line_num)
-        problem.settle(on_problem, problems)
+        kept.append(values)
+        lines.append(reader.line_num)
     values_read = np.array(kept, dtype=np.float64).reshape(-1, len(places))
     return _rows_of(values_read, places, np.array(lines, dtype=np.int64), tuple(problems))
 

@@ -75,9 +75,10 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def utc(time: int) -> str:
-    """Write UTC ms as ``2022-01-31 23:59``, with seconds where there are any."""
-    moment = datetime.fromtimestamp(time / 1000.0, UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00")
+    """Write UTC ms as ``2022-01-31 23:59``, with seconds and their fraction where there are any."""
+    moment = datetime.fromtimestamp(time // 1_000, UTC)
+    text = moment.strftime("%Y-%m-%d %H:%M:%S")
+    return f"{text}.{time % 1_000:03d}" if time % 1_000 else text.removesuffix(":00")
 
 
 def order_of(

@@ -92,8 +92,7 @@ def symbol_of(path: Path) -> str:
 
 
 def _interval_of(times: npt.NDArray[Any], path: Path) -> str:
-    steps = np.diff(times)
-    steps = steps[steps > 0]
+    steps = np.diff(np.unique(times))
     if len(steps) == 0:
         raise DataError(f"{path}: one candle does not tell its interval; give one")
     values, counts = np.unique(steps, return_counts=True)
