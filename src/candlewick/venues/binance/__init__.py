@@ -2,6 +2,7 @@
 
 from candlewick.venues.binance.keys import ApiKeys
 from candlewick.venues.binance.settings import BinanceSettings
-from candlewick.venues.binance.venue import BinanceVenue, Malformed, OnMalformed
+from candlewick.venues.binance.tally import Malformed, OnMalformed
+from candlewick.venues.binance.venue import BinanceVenue
 
 __all__ = ["ApiKeys", "BinanceSettings", "BinanceVenue", "Malformed", "OnMalformed"]

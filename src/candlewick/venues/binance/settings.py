@@ -26,19 +26,21 @@ class BinanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     a shorter one resolves orders without an answer sooner. ``request_timeout_s`` bounds one HTTP
     request. ``orders_over_ws`` sends orders over the WebSocket API while that is healthy.
 
-    ``stale_after_s`` is the greatest age of market data; ``late_candle_s`` how long after its close
-    a candle is waited for before it is asked for. ``heartbeat_s`` is the time between two pings of
-    ours, ``connection_life_s`` the age at which a connection is replaced (the exchange cuts it after
-    24 hours), ``overlap_s`` how long old and new connection run beside each other.
-    ``backoff_min_s`` and ``backoff_max_s`` bound the pause before a reconnect.
-    ``keepalive_s`` is the time between two prolongations of the listen key.
+    ``stale_after_s`` is the greatest age of market data; ``late_candle_s`` how long after its
+    close a candle is waited for before it is asked for. ``heartbeat_s`` is the time between two
+    pings of ours, ``connection_life_s`` the age at which a connection is replaced (the exchange
+    cuts it after 24 hours), ``overlap_s`` how long old and new connection run beside each other.
+    ``backoff_min_s`` and ``backoff_max_s`` bound the pause before a reconnect. ``keepalive_s`` is
+    the time between two prolongations of the listen key, ``clock_every_s`` that between two
+    measurements of the exchange's clock.
 
     ``confirm_after_s`` is how long after its acceptance a market order may be silent before it is
     asked for; ``not_found_grace_s`` how long after ``recv_window_ms`` has passed an order that the
     exchange does not know may still appear. ``max_entry_delay_s`` is how long an opening order may
-    wait for room within the limits before it is refused; ``entry_share`` the share of the order
-    limits that opening orders may use, ``weight_share`` that of the request weight which anything
-    but orders may use.
+    wait for room within the limits before it is refused, ``max_wait_s`` how long any other request
+    may; closing orders wait as long as it takes. ``entry_share`` is the share of the order limits
+    that opening orders may use, ``weight_share`` that of the request weight which anything but
+    orders may use.
     """
 
     name: str = "binance"
@@ -64,6 +66,7 @@ class BinanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     confirm_after_s: float = 1.0
     not_found_grace_s: float = 1.0
     max_entry_delay_s: float = 1.0
+    max_wait_s: float = 15.0
     entry_share: float = 0.8
     weight_share: float = 0.9
 
@@ -128,4 +131,5 @@ _POSITIVE = (
     "confirm_after_s",
     "not_found_grace_s",
     "max_entry_delay_s",
+    "max_wait_s",
 )

@@ -1,29 +1,17 @@
-"""`BinanceVenue`: one account on Binance USDⓈ-M futures, or on a server that speaks its protocol."""
+"""`BinanceVenue`: one account on Binance USDⓈ-M futures, or on a server that speaks like it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-
-import msgspec
 
 from candlewick.errors import VenueError
 from candlewick.models import AccountSnapshot, Candle, Instrument, Order, OrderUpdate
 from candlewick.venues.base import Publish
 from candlewick.venues.binance.keys import ApiKeys
 from candlewick.venues.binance.settings import BinanceSettings
+from candlewick.venues.binance.tally import OnMalformed
 
-__all__ = ["BinanceVenue", "Malformed", "OnMalformed"]
-
-
-class Malformed(msgspec.Struct, frozen=True, gc=False):
-    """A message that could not be understood: where it came from, why, and how it begins."""
-
-    source: str
-    error: str
-    text: str
-
-
-OnMalformed = Callable[[Malformed], None]
+__all__ = ["BinanceVenue"]
 
 
 class BinanceVenue:
