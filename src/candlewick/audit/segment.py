@@ -73,9 +73,10 @@ class Segment:
     def _grow(self, line: bytes, start: int) -> None:
         """Write a line behind the map, in the ordinary way: the kernel has it too.
 
-        A zero follows it: a file that ends with a newline is a sealed one.
+        A zero follows it, and is there before it: a file that ends otherwise was sealed.
         """
-        rest = memoryview(line + b"\n\0")
+        os.ftruncate(self._handle, max(self.size, start + len(line) + 2))
+        rest = memoryview(line + b"\n")
         while rest:
             count = os.pwrite(self._handle, rest, start)
             if not count:

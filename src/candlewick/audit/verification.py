@@ -278,7 +278,18 @@ class _Verifier:
         ):
             self.notes.append(f"{end.place.file.name} has the torn tail that the next file reports")
             return
-        self._found(ProblemKind.NOT_A_RECORD, end.place, "what stands here is not a record")
+        self._report_end(end)
+
+    def _report_end(self, end: _FileEnd) -> None:
+        """Report what stands behind the last whole record of a file."""
+        if b"\n" in end.tail.rest and b"\0" in end.tail.rest:
+            self._found(
+                ProblemKind.HOLE, end.place,
+                "zeros, and records behind them: a power cut (then the next start puts them aside)"
+                " or a change",
+            )  # fmt: skip
+        else:
+            self._found(ProblemKind.NOT_A_RECORD, end.place, "what stands here is not a record")
 
     def finish(self) -> None:
         """Judge the journal's end."""
@@ -288,15 +299,7 @@ class _Verifier:
         self.closed = _type_of(end.last_line) == "journal_closed"
         rest = end.tail.rest
         if rest and (self.closed or not self._is_torn_record(rest)):
-            behind = b"\n" in rest and rest.startswith(b"\0")
-            kind = ProblemKind.HOLE if behind else ProblemKind.NOT_A_RECORD
-            message = (
-                "zeros, and records behind them: a power cut (then the next start puts them aside)"
-                " or a change"
-                if behind
-                else "what stands here is not a record"
-            )
-            self._found(kind, end.place, message)
+            self._report_end(end)
         elif rest:
             self.torn = len(rest)
             self.notes.append(f"{end.place.file.name} ends with a record that was cut short")
