@@ -68,7 +68,7 @@ class Desk:
     def cancel(self, state: SymbolState, client_id: str) -> None:
         """Decide to cancel an order, unless it is final or being cancelled already."""
         order = state.orders.get(client_id)
-        if order is None or client_id in state.cancelling:
+        if order is None or order.status.is_final or client_id in state.cancelling:
             return
         state.cancelling.add(client_id)
         self.out.append(Cancel(order, self.now))

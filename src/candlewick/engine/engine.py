@@ -103,6 +103,7 @@ class TradingEngine:
         self._reconciler = Reconciler(self._desk, self._exits, self.risk)
         self._held: list[SymbolState] = []
         self._shown: SymbolState | None = None
+        self._flatten = ""  # why nothing may be held any more: what still fills is closed
         self._strategy_state: Mapping[str, Any] = {}
         if awaits_snapshot:
             for state in self.symbols.values():
@@ -235,7 +236,9 @@ class TradingEngine:
         This is the path of every candle: it looks up as little as it can.
         """
         state = self.symbols[candle.symbol]
-        now = self._desk.now = candle.close_time
+        now = candle.close_time
+        if now > self._desk.now:
+            self._desk.now = now
         if state.kept is not None:
             state.kept[candle.interval].append(candle)
         if candle.interval == self.interval:
@@ -281,10 +284,10 @@ class TradingEngine:
         desk = self._desk
         if update.time > desk.now:
             desk.now = update.time
-        state = self.symbols.get(update.symbol) or self._state_of(update.symbol)
-        order = state.orders.get(update.client_id)
-        if order is None:
-            return _NOTHING
+        state = self.symbols.get(update.symbol)
+        order = state.orders.get(update.client_id) if state is not None else None
+        if state is None or order is None:
+            return _NOTHING  # somebody else's, or old news
         if update.code == _UNKNOWN_ON_CANCEL:
             state.cancelling.discard(update.client_id)  # it is final; the update says how
             return _NOTHING
@@ -292,13 +295,25 @@ class TradingEngine:
         if changed is order:
             return _NOTHING
         desk.out.append(OrderChanged(changed, update.code, update.message))
-        if changed.status.is_final:
-            del state.orders[changed.client_id]
-            state.cancelling.discard(changed.client_id)
+        client_id = changed.client_id
+        if not changed.status.is_final:
+            state.orders[client_id] = changed
+            self._after_update(state, changed, update)
+        elif changed.filled > state.booked.get(client_id, 0.0):
+            state.orders[client_id] = changed  # its fills are still to come
+            state.awaited[client_id] = update
         else:
-            state.orders[changed.client_id] = changed
-        self._after_update(state, changed, update)
+            self._end_order(state, changed, update)
         return desk.take()
+
+    def _end_order(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
+        """An order is final and all its fills are booked: what follows from it may follow."""
+        client_id = order.client_id
+        del state.orders[client_id]
+        state.booked.pop(client_id, None)
+        state.awaited.pop(client_id, None)
+        state.cancelling.discard(client_id)
+        self._after_update(state, order, update)
 
     def _after_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
         purpose = order.purpose
@@ -318,38 +333,44 @@ class TradingEngine:
     def _enter_after_close(self, state: SymbolState) -> None:
         """An entry that waited for the opposite position to close goes out now."""
         signal = state.after_close
-        if signal is not None and state.position.is_flat:
-            state.after_close = None
-            self._entries.on_signal(signal, self.state, self.equity)
-        elif not state.pending(OrderPurpose.CLOSE):
-            state.after_close = None
+        if signal is None or state.pending(OrderPurpose.CLOSE):
+            return
+        state.after_close = None
+        self._entries.on_signal(signal, self.state, self.equity)
 
     def on_fill(self, fill: Fill) -> Sequence[Decision]:
         """Book a fill, once, and protect what is held after it."""
         if fill.time > self._desk.now:
             self._desk.now = fill.time
-        state = self.symbols.get(fill.symbol) or self._state_of(fill.symbol)
-        ledger = state.ledger
-        if ledger.has_seen(fill.trade_id):
+        state = self.symbols.get(fill.symbol)
+        if state is None or state.ledger.has_seen(fill.trade_id):
             return _NOTHING
+        ledger = state.ledger
         order = state.orders.get(fill.client_id)
+        booked = state.book(fill.client_id, fill.quantity) if order is not None else 0.0
         before, realized = ledger.position, ledger.realized
         trade = ledger.book_fill(fill, order.reason if order else fill.client_id)
         self.balance += ledger.realized - realized - fill.fee
         self._set_position(state, before)
-        if order is not None and order.purpose is OrderPurpose.ENTRY:
-            state.plan = state.plans.get(order.client_id, state.plan)
+        if order is None:
+            self._reconciler.ensure_plan(state)
+        elif order.purpose is OrderPurpose.ENTRY:
+            self._exits.take_plan(state, order.client_id)
         if not state.position.is_flat and fill.client_id != state.stop_id:
             state.unprotected_since = state.unprotected_since or self._needs_stop(state)
         if trade is not None:
             self._desk.out.append(trade)
         self._exits.protect(state, fill.client_id)
+        if self._flatten and state.position.quantity:
+            self._exits.close(state, self._flatten)
         if self.state is _RUNNING:
             self._show(state)
             try:
                 self.strategy.on_fill(fill)
             except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
                 self._fail("on_fill", error)
+        if order is not None and order.status.is_final and booked >= order.filled:
+            self._end_order(state, order, state.awaited[fill.client_id])
         return self._take()
 
     def _needs_stop(self, state: SymbolState) -> int:
@@ -375,7 +396,9 @@ class TradingEngine:
     def on_funding(self, funding: Funding) -> Sequence[Decision]:
         """Book a funding payment."""
         self._desk.now = max(self._desk.now, funding.time)
-        self._state_of(funding.symbol).ledger.book_funding(funding.amount)
+        state = self.symbols.get(funding.symbol)
+        if state is not None:
+            state.ledger.book_funding(funding.amount)
         self.balance += funding.amount
         self.equity += funding.amount
         return _NOTHING
@@ -391,6 +414,9 @@ class TradingEngine:
             before = state.position
             if self._reconciler.adopt_position(state, snapshot):
                 self._set_position(state, before)
+            for client_id, update in list(state.awaited.items()):
+                if update.time <= snapshot.time:  # the position has those fills by now
+                    self._end_order(state, state.orders[client_id], update)
             self._reconciler.reconcile_orders(state, snapshot)
         if all(s.position.updated_time <= snapshot.time for s in self.symbols.values()):
             self.balance = snapshot.balance
@@ -439,6 +465,8 @@ class TradingEngine:
         """Make no new position; cancel entries; close positions, or keep them with their stops."""
         if self.state is not EngineState.STOPPING:
             self._change_state(EngineState.STOPPING, reason)
+        if policy is StopPolicy.FLATTEN:
+            self._flatten = reason
         for state in self.symbols.values():
             self._entries.cancel_entries(state)
             if policy is StopPolicy.FLATTEN:
@@ -447,7 +475,10 @@ class TradingEngine:
 
     def finish(self) -> Sequence[Decision]:
         """Tell the strategy that the run is over."""
-        self._guarded("on_stop", self.strategy.on_stop)
+        try:
+            self.strategy.on_stop()
+        except Exception as error:  # noqa: BLE001 - there is nothing left to clean up
+            self.failure = self.failure or error
         self.strategy._signals.clear()
         self._change_state(EngineState.STOPPED, "stopped")
         return self._take()
@@ -457,6 +488,7 @@ class TradingEngine:
         self._guardrails.new_day(now, self.equity)
         self._desk.out.append(DayStarted(self._guardrails.day_end, self.equity))
         if was_halted and self.state is EngineState.HALTED and self.failure is None:
+            self._flatten = ""
             self._change_state(EngineState.RUNNING, "a new UTC day")
 
     def _halt_for_the_day(self) -> None:
@@ -468,6 +500,7 @@ class TradingEngine:
     def _halt(self, reason: str) -> None:
         if self.state is EngineState.RUNNING:
             self._change_state(EngineState.HALTED, reason)
+        self._flatten = reason
         for state in self.symbols.values():
             self._entries.cancel_entries(state)
             self._exits.close(state, reason)

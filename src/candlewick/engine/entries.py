@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from candlewick.engine.decisions import EngineState
@@ -68,6 +69,12 @@ class Entries:
         state.after_close = None
         if state.position.is_flat:
             self._deny(signal, DenialCode.NO_POSITION)
+        elif not 0.0 <= signal.size < math.inf:
+            self._deny(signal, DenialCode.SIZE_INVALID, size=signal.size)
+        elif signal.size and state.pending(OrderPurpose.CLOSE):
+            self._deny(signal, DenialCode.CLOSE_PENDING)
+        elif signal.size and not state.instrument.round_quantity(signal.size):
+            self._deny(signal, DenialCode.SIZE_TOO_SMALL, size=signal.size)
         else:
             self.exits.close(state, signal.reason or "close", signal.size)
 
@@ -77,7 +84,8 @@ class Entries:
             self._deny(signal, DenialCode.NO_POSITION)
             return
         side = Side.SELL if held.is_long else Side.BUY
-        stop = state.instrument.round_stop(signal.stop, side) if signal.stop > 0.0 else 0.0
+        usable = 0.0 < signal.stop < math.inf
+        stop = state.instrument.round_stop(signal.stop, side) if usable else 0.0
         if side.sign * (stop - state.price) <= 0.0 or not stop > 0.0:
             self._deny(signal, DenialCode.STOP_WRONG_SIDE, price=state.price, stop=signal.stop)
             return
@@ -96,9 +104,13 @@ class Entries:
             self._deny(signal, DenialCode.ENTRY_PENDING)
             return
         side = Side.BUY if signal.action is SignalAction.BUY else Side.SELL
-        if side.sign * state.position.quantity < 0.0:
+        held = state.position.quantity
+        if side.sign * held < 0.0:
             state.after_close = signal
             self.exits.close(state, signal.reason or "reversed")
+            return
+        if held == 0.0 and state.pending(OrderPurpose.CLOSE):
+            state.after_close = signal  # what still closes must not hit the new position
             return
         if not self.desk.guardrails.may_send(self.desk.now):
             self._deny(signal, DenialCode.MAX_ORDERS, limit=self.settings.max_orders_per_minute)
@@ -115,7 +127,8 @@ class Entries:
             len(others),
             len(self.symbols),
         )
-        limit = instrument.round_price(signal.price, side) if signal.price > 0.0 else 0.0
+        usable = 0.0 < signal.price < math.inf
+        limit = instrument.round_price(signal.price, side) if usable else 0.0
         sized = size_entry(signal, side, limit or state.price, instrument, exposure, self.settings)
         if sized.code is not None:
             self._deny(signal, sized.code, **sized.context)

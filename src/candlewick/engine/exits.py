@@ -49,26 +49,31 @@ class Exits:
         quantity = abs(held)
         state.stop_id = self._align(state, state.stop_id, OrderPurpose.STOP, side, quantity)
         stop = state.orders.get(state.stop_id)
-        if stop is not None and stop.status.is_working:
-            if stop.quantity >= quantity:
-                state.unprotected_since = 0
-            if plan.target:
-                state.target_id = self._align(
-                    state, state.target_id, OrderPurpose.TARGET, side, quantity
-                )
-        if state.unprotected_since == 0 and not _covers(stop, quantity):
-            state.unprotected_since = self.desk.now
+        if stop is None or not stop.status.is_working:
+            state.unprotected_since = state.unprotected_since or self.desk.now
+            return
+        if state.left(stop) >= quantity:
+            state.unprotected_since = 0
+        else:
+            state.unprotected_since = state.unprotected_since or self.desk.now
+        if plan.target:
+            state.target_id = self._align(
+                state, state.target_id, OrderPurpose.TARGET, side, quantity
+            )
 
     def _align(
         self, state: SymbolState, client_id: str, purpose: OrderPurpose, side: Side, quantity: float
     ) -> str:
         """Send an exit that is missing, or the successor of one that no longer fits."""
         order = state.orders.get(client_id)
+        may_send = state.stop_attempts < _ATTEMPTS
         if order is None:
-            return self._send_exit(state, purpose, side, quantity).client_id
-        fits = order.remaining == quantity and _level(order) == _planned(state.plan, purpose)
+            if may_send:
+                client_id = self._send_exit(state, purpose, side, quantity).client_id
+            return client_id
+        fits = state.left(order) == quantity and _level(order) == _planned(state.plan, purpose)
         settled = order.status.is_working and client_id not in state.successor
-        if not fits and settled:
+        if not fits and settled and may_send:
             state.successor[client_id] = self._send_exit(state, purpose, side, quantity).client_id
         return client_id
 
@@ -102,11 +107,19 @@ class Exits:
         state.plan = _NO_PLAN
         state.unprotected_since = 0
         state.closing_reason = ""
-        state.close_attempts = 0
+        state.close_attempts = state.stop_attempts = 0
+
+    def take_plan(self, state: SymbolState, entry_id: str) -> None:
+        """An entry fills: the exits that were planned with it hold from now on."""
+        plan = state.plans.get(entry_id, state.plan)
+        if plan is not state.plan:
+            state.plan = plan
+            state.stop_attempts = 0
 
     def move_stop(self, state: SymbolState, stop: float) -> None:
         """Plan another stop price and replace the order."""
         state.plan = msgspec.structs.replace(state.plan, stop=stop, trail=0.0)
+        state.stop_attempts = 0
         self.protect(state)
 
     # -- what the exchange says about exits --------------------------------------------------
@@ -135,6 +148,7 @@ class Exits:
 
     def _refused(self, state: SymbolState, order: Order, update: OrderUpdate, old_id: str) -> None:
         """An exit that does not rest: keep the old one, or close the position."""
+        old = None
         if old_id:
             del state.successor[old_id]
             old = state.orders.get(old_id)
@@ -142,16 +156,24 @@ class Exits:
                 state.plan = _with_level(state.plan, order.purpose, _level(old))
         if state.position.is_flat:
             return
+        passed = update.code == _WOULD_TRIGGER
         if order.purpose is OrderPurpose.TARGET:
-            state.plan = msgspec.structs.replace(state.plan, target=0.0)
-            if update.code == _WOULD_TRIGGER:
+            if old is None:
+                state.plan = msgspec.structs.replace(state.plan, target=0.0)
+            else:
+                state.stop_attempts += 1
+            if passed:
                 self.close(state, "the target was reached before it rested")
-        elif update.code == _WOULD_TRIGGER:
+            return
+        state.stop_attempts = _ATTEMPTS if passed else state.stop_attempts + 1
+        if passed:
             self.close(state, "the stop was passed before it rested")
-        elif not old_id:
-            state.close_attempts += 1
-            if state.close_attempts >= _ATTEMPTS:
-                self.close(state, f"no stop could be placed: {update.message}")
+        elif state.stop_attempts >= _ATTEMPTS and not self._is_covered(state, old):
+            self.close(state, f"no stop could be placed: {update.message}")
+
+    def _is_covered(self, state: SymbolState, stop: Order | None) -> bool:
+        held = abs(state.position.quantity)
+        return stop is not None and stop.status.is_working and state.left(stop) >= held
 
     # -- closing ---------------------------------------------------------------------------------
 
@@ -162,12 +184,14 @@ class Exits:
         slices, one after the other.
         """
         held = state.position
-        if held.is_flat or state.pending(OrderPurpose.CLOSE):
+        if held.is_flat:
+            return
+        if not quantity:
+            state.closing_reason = reason
+        if state.pending(OrderPurpose.CLOSE):
             return
         instrument = state.instrument
         wanted = min(quantity, abs(held.quantity)) if quantity else abs(held.quantity)
-        if not quantity:
-            state.closing_reason = reason
         largest = min(instrument.max_quantity, instrument.market_max_quantity)
         wanted = instrument.round_quantity(min(wanted, largest))
         if wanted <= 0.0:
@@ -206,10 +230,6 @@ class Exits:
         if deadline and self.desk.now >= deadline:
             state.unprotected_since = self.desk.now
             self.close(state, "no confirmed stop in time")
-
-
-def _covers(stop: Order | None, quantity: float) -> bool:
-    return stop is not None and stop.status.is_working and stop.quantity >= quantity
 
 
 def _level(order: Order) -> float:

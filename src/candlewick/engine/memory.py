@@ -56,6 +56,8 @@ def recall(state: SymbolState, memory: SymbolMemory) -> None:
         state.plan = Plan(memory.stop, memory.target, memory.trail)
     for order in memory.orders:
         state.orders[order.client_id] = msgspec.structs.replace(order, status=OrderStatus.UNKNOWN)
+        if order.filled > 0.0:
+            state.booked[order.client_id] = order.filled
         if not state.position.is_flat:
             continue
         # an entry that may have filled: what it was to be protected with

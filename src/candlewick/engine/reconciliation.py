@@ -66,7 +66,7 @@ class Reconciler:
             if order.client_id not in listed:
                 self._ask_for(state, order, snapshot.time)
         state.unknown = ""
-        self._ensure_plan(state)
+        self.ensure_plan(state)
         self.exits.protect(state)
 
     # -- orders ----------------------------------------------------------------------------------
@@ -82,6 +82,8 @@ class Reconciler:
         else:
             claimed = msgspec.structs.replace(order, purpose=name[2])
             state.orders[order.client_id] = claimed
+            if order.filled > 0.0:
+                state.booked[order.client_id] = order.filled  # the position has it already
             self.desk.out.append(OrderChanged(claimed, message="claimed"))
         if name[0] != self.desk.ids.run_id:
             self._employ(state, state.orders[order.client_id])
@@ -128,7 +130,7 @@ class Reconciler:
 
     # -- protection ------------------------------------------------------------------------------
 
-    def _ensure_plan(self, state: SymbolState) -> None:
+    def ensure_plan(self, state: SymbolState) -> None:
         """A position without a plan (adopted, or from a former run) gets the default stop."""
         held = state.position
         plan = state.plan

@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from candlewick.engine.ledger import Ledger
-from candlewick.models import History, Instrument, Order, OrderPurpose, OrderStatus, Signal
+from candlewick.models import (
+    History,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderStatus,
+    OrderUpdate,
+    Signal,
+)
 
 __all__ = ["Plan", "SymbolState"]
 
@@ -27,15 +35,18 @@ class SymbolState:
 
     ``orders`` holds what is not final. ``stop_id`` and ``target_id`` name the orders that protect
     the position now; ``successor`` maps an exit that is being replaced to the one that will take
-    its place. ``unprotected_since`` is the time of the fill that no confirmed stop covers, or 0.
+    its place. ``booked`` is what the fills of each order have come to; an order that is final by
+    the exchange's word stays in ``orders`` until all its fills are booked, and ``awaited`` has that
+    word. ``unprotected_since`` is the time of the fill that no confirmed stop covers, or 0.
     ``after_close`` is an entry that waits for the opposite position to be closed. ``kept`` are the
     histories to append to; None when somebody else moves them.
     """
 
     __slots__ = (
-        "after_close", "cancelling", "close_attempts", "closing_reason", "histories", "instrument",
-        "kept", "ledger", "orders", "plan", "plans", "position", "price", "stale", "stop_id",
-        "successor", "target_id", "unknown", "unprotected_since", "unrealized",
+        "after_close", "awaited", "booked", "cancelling", "close_attempts", "closing_reason",
+        "histories", "instrument", "kept", "ledger", "orders", "plan", "plans", "position", "price",
+        "stale", "stop_attempts", "stop_id", "successor", "target_id", "unknown",
+        "unprotected_since", "unrealized",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument) -> None:
@@ -45,6 +56,8 @@ class SymbolState:
         self.price = 0.0
         self.unrealized = 0.0
         self.orders: dict[str, Order] = {}
+        self.booked: dict[str, float] = {}
+        self.awaited: dict[str, OrderUpdate] = {}
         self.plans: dict[str, Plan] = {}  # by the entry's client id
         self.plan = Plan()
         self.stop_id = ""
@@ -53,6 +66,7 @@ class SymbolState:
         self.unprotected_since = 0
         self.closing_reason = ""
         self.close_attempts = 0
+        self.stop_attempts = 0
         self.cancelling: set[str] = set()
         self.after_close: Signal | None = None
         self.unknown = ""  # why the state is unknown; empty when it is known
@@ -63,6 +77,20 @@ class SymbolState:
     def pending(self, purpose: OrderPurpose) -> list[Order]:
         """Orders of one purpose that are not final, oldest first."""
         return [order for order in self.orders.values() if order.purpose is purpose]
+
+    def book(self, client_id: str, quantity: float) -> float:
+        """Count a fill of an open order; returns what its fills have come to."""
+        before = self.booked.get(client_id, 0.0)
+        total = self.instrument.nearest_quantity(before + quantity) if before else quantity
+        self.booked[client_id] = total
+        return total
+
+    def left(self, order: Order) -> float:
+        """What is left of an order after the fills that the position knows of."""
+        booked = self.booked.get(order.client_id)
+        if booked is None:
+            return order.quantity
+        return self.instrument.nearest_quantity(order.quantity - booked)
 
     def is_unknown(self) -> str:
         """Say why the state of the symbol is not known, or return an empty string."""

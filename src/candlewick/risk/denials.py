@@ -14,6 +14,7 @@ __all__ = ["Denial", "DenialCode"]
 class DenialCode(StrEnum):
     """Why an entry was denied. The value is what stands in the journal; `explanation` says more."""
 
+    CLOSE_PENDING = "close_pending"
     ENGINE_HALTED = "engine_halted"
     ENGINE_STOPPING = "engine_stopping"
     DAILY_LOSS = "daily_loss"
@@ -41,6 +42,7 @@ class DenialCode(StrEnum):
 
 
 _EXPLANATIONS = {
+    DenialCode.CLOSE_PENDING: "A close of this position is still on its way.",
     DenialCode.ENGINE_HALTED: "The engine is halted after an error; it only closes positions.",
     DenialCode.ENGINE_STOPPING: "A stop has begun; no entry is sent any more.",
     DenialCode.DAILY_LOSS: "The daily loss limit was reached; entries resume the next UTC day.",
@@ -52,7 +54,7 @@ _EXPLANATIONS = {
     DenialCode.MAX_POSITION: "The position would exceed risk.max_position.",
     DenialCode.NO_POSITION: "There is no position to close or to move a stop of.",
     DenialCode.NO_PRICE: "No price of this symbol is known yet.",
-    DenialCode.SIZE_INVALID: "The size or the risk is negative or not a number.",
+    DenialCode.SIZE_INVALID: "A size, risk, price or distance is negative, too large or no number.",
     DenialCode.SIZE_TOO_LARGE: "The quantity is above the exchange's maximum for one order.",
     DenialCode.SIZE_TOO_SMALL: "The quantity is below the exchange's minimum after rounding.",
     DenialCode.STALE_DATA: "The market data of this symbol is too old to act on.",

@@ -12,6 +12,7 @@ from candlewick.risk.settings import RiskSettings
 __all__ = ["Exposure", "Sized", "size_entry"]
 
 Context = dict[str, float | int | str]
+_FRACTIONS = ("risk", "trail")
 
 
 class Exposure(NamedTuple):
@@ -54,9 +55,10 @@ def size_entry(
     """
     if not price > 0.0:
         return _deny(DenialCode.NO_PRICE)
-    wanted = (signal.size, signal.risk, signal.stop, signal.target)
-    if any(not 0.0 <= value < math.inf for value in wanted):
-        return _deny(DenialCode.SIZE_INVALID, size=signal.size, risk=signal.risk)
+    for name in ("size", "risk", "price", "stop", "target", "trail"):
+        value = getattr(signal, name)
+        if not 0.0 <= value < (1.0 if name in _FRACTIONS else math.inf):
+            return _deny(DenialCode.SIZE_INVALID, **{name: value})
     stop = _stop(signal, side, price, instrument, settings)
     if stop and side.sign * (price - stop) <= 0.0:
         return _deny(DenialCode.STOP_WRONG_SIDE, price=price, stop=stop)
@@ -87,11 +89,11 @@ def size_entry(
 def _stop(
     signal: Signal, side: Side, price: float, instrument: Instrument, settings: RiskSettings
 ) -> float:
-    """The stop of the signal or the default one, on a tick; 0.0 when there is none."""
+    """The stop of the signal, where its trail begins, or the default; 0.0 when there is none."""
     if signal.stop:
         return instrument.round_stop(signal.stop, side.opposite)
-    if settings.default_stop:
-        distance = side.sign * settings.default_stop
+    if signal.trail or settings.default_stop:
+        distance = side.sign * (signal.trail or settings.default_stop)
         return instrument.round_stop(price * (1.0 - distance), side.opposite)
     return 0.0
 
@@ -101,7 +103,7 @@ def _wanted(
 ) -> float:
     """Quantity before limits: from the stop distance where risk is meant, else the allocation."""
     equity = max(exposure.equity, 0.0)
-    if stop and (signal.risk or signal.stop):
+    if stop and (signal.risk or signal.stop or signal.trail):
         return (signal.risk or settings.risk_per_trade) * equity / abs(price - stop)
     return settings.allocation * equity / exposure.symbols / price
 
