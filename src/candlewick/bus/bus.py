@@ -297,7 +297,7 @@ class EventBus:
     def _left(self) -> Mapping[str, int]:
         left: Counter[str] = Counter()
         for subscription in self._subscriptions.values():
-            if not subscription.is_idle:
+            if subscription.pending.held or subscription.current is not None:
                 left.update(_by_kind(subscription.unhandled()))
         return left
 
