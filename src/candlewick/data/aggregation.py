@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import fsum
+
 import numpy as np
 
 from candlewick.errors import DataError
@@ -32,10 +34,13 @@ class Aggregator:
     candle, or has begun before the first candle seen, gives none; one with a hole in the middle
     gives a candle of what traded, since its open, close and end are known. A candle that is not
     newer than the last one is passed over.
+
+    Volumes are added with `math.fsum`, which rounds once and whatever the order: the candles are
+    those of `aggregate`, to the last bit.
     """
 
     __slots__ = (
-        "_high", "_last", "_length", "_low", "_open", "_short", "_start", "_volume", "source",
+        "_high", "_last", "_length", "_low", "_open", "_short", "_start", "_volumes", "source",
         "target",
     )  # fmt: skip
 
@@ -45,7 +50,8 @@ class Aggregator:
         self.target = target
         self._start = -1
         self._last = -1
-        self._open = self._high = self._low = self._volume = 0.0
+        self._open = self._high = self._low = 0.0
+        self._volumes: list[float] = []
 
     def update(self, candle: Candle) -> Candle | None:
         """Take a closed candle; return the longer one that it completes, or None."""
@@ -65,17 +71,18 @@ class Aggregator:
                 return None
             self._start = start
             self._open = candle.open
-            self._high, self._low, self._volume = candle.high, candle.low, candle.volume
+            self._high, self._low = candle.high, candle.low
+            self._volumes = [candle.volume]
         else:
             self._high = max(self._high, candle.high)
             self._low = min(self._low, candle.low)
-            self._volume += candle.volume
+            self._volumes.append(candle.volume)
         if candle.open_time + self._short != start + self._length:
             return None
         self._start = -1
         return Candle(
             candle.symbol, self.target, start, self._open, self._high, self._low, candle.close,
-            self._volume, start + self._length - 1, True,
+            fsum(self._volumes), start + self._length - 1, True,
         )  # fmt: skip
 
 
@@ -91,7 +98,10 @@ def aggregate(table: CandleTable, target: str) -> CandleTable:
     whole = (table.open_time[first] == starts[first]) & (
         table.open_time[last] + short == starts[first] + length
     )
-    sums = np.add.reduceat(table.volume, first)
+    volume = table.volume.tolist()
+    sums = np.array(
+        [fsum(volume[a : b + 1]) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    )
     return CandleTable(
         table.symbol,
         target,

@@ -29,6 +29,8 @@ _KNOWN = {
 _QUOTES = ("USDT", "USDC", "BUSD", "USD", "BTC", "ETH", "BNB")
 _STEP_VALUE = {"BTC": 1e-4, "ETH": 1e-3, "BNB": 1e-2}  # worth of one step; 1.0 for dollars
 _MOST_DECIMALS = 8
+_SAMPLE = 10_000  # candles that are looked at
+_ENOUGH = 0.995  # share of prices that must be multiples of a tick
 
 
 def quote_of(symbol: str) -> tuple[str, str]:
@@ -42,8 +44,8 @@ def quote_of(symbol: str) -> tuple[str, str]:
 def guess_instrument(symbol: str, table: CandleTable | None = None) -> Instrument:
     """Return a known contract, or one whose units fit the prices in ``table``.
 
-    The tick is the finest decimal that the prices use; a step is worth about one dollar (or
-    0.0001 BTC). Without a table a tick of 0.01 is taken.
+    The tick is the finest decimal that the prices use, but for a few of them; a step is worth
+    about one dollar (or 0.0001 BTC). Without a table a tick of 0.01 is taken.
     """
     known = _KNOWN.get(symbol)
     if known is not None and (table is None or _on_ticks(table, known.tick)):
@@ -58,13 +60,13 @@ def guess_instrument(symbol: str, table: CandleTable | None = None) -> Instrumen
     return Instrument(symbol, _tick_of(table), step, min_quantity=step, base=base, quote=quote)
 
 
-def _prices(table: CandleTable) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.concatenate([table.open[:5_000], table.close[-5_000:]])
-
-
 def _on_ticks(table: CandleTable, tick: float) -> bool:
-    ticks = _prices(table) / tick
-    return bool(np.all(np.abs(ticks - np.rint(ticks)) < 1e-6))
+    """True when nearly all prices are multiples of ``tick``: recordings hold interpolated ones."""
+    every = max(1, len(table) // _SAMPLE)
+    ticks = np.concatenate([table.open[::every], table.close[::every]]) / tick
+    whole = np.rint(ticks)
+    good = (whole >= 1.0) & (np.abs(ticks - whole) < 1e-6 + 1e-12 * ticks)
+    return bool(np.mean(good) >= _ENOUGH)
 
 
 def _tick_of(table: CandleTable) -> float:
