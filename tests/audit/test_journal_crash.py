@@ -65,10 +65,11 @@ def test_kill_9_a_thousand_times(victims: Any, recorded: Recorded, tmp_path: Pat
 def _killed(directory: Path, records: int, segment_bytes: int = SEGMENT) -> None:
     """Leave a journal behind as SIGKILL does."""
     program = (
-        "import os, sys\n"
+        "import os, sys, time\n"
         "from candlewick.audit import AuditLogger\n"
         "journal = AuditLogger(sys.argv[1], segment_bytes=int(sys.argv[3]))\n"
         "for number in range(int(sys.argv[2])):\n"
+        "    while not journal._keeper.has_ready: time.sleep(0.001)\n"
         "    journal.log_event('order_planned', {'number': number})\n"
         "journal.flush()\n"
         "os.kill(os.getpid(), 9)\n"

@@ -84,10 +84,11 @@ def test_any_text_can_be_an_event_type(tmp_path: Path, recorded: Recorded, name:
 
 
 def test_files_end_at_their_size_and_each_begins_with_what_it_follows(
-    tmp_path: Path, recorded: Recorded
+    tmp_path: Path, recorded: Recorded, ready: Ready
 ) -> None:
     with AuditLogger(tmp_path, segment_bytes=65_536) as journal:
         for number in range(2_000):
+            ready(journal)
             journal.log_event("order_planned", {"number": number, "pad": "x" * 100})
         segments = journal.stats().segments
     files = sorted(tmp_path.glob("20*.jsonl"))

@@ -110,6 +110,8 @@ class Keeper:
         self._stopping = True
         self._wake.put(None)
         self._thread.join()
+        for what in ("prepare", "sync"):  # there is nothing to prepare any more; sealing syncs
+            self.errors.pop(what, None)
         while self._ready:
             self._ready.popleft().discard()
 

@@ -87,8 +87,17 @@ def find_end(directory: Path) -> End:
 
     Raises:
         JournalError: the last whole line is not a record that follows the one before it; no crash
-            leaves this behind.
+            leaves this behind. Or a file cannot be read.
     """
+    try:
+        return _find_end(directory)
+    except OSError as error:
+        raise JournalError(
+            f"the journal {directory} cannot go on: {error.filename or 'a file'}: {error.strerror}"
+        ) from error
+
+
+def _find_end(directory: Path) -> End:
     _name_next(directory)
     day = max((key[0] for path in segments_of(directory) if (key := key_of(path))), default="")
     last: _Last | None = None
@@ -96,7 +105,7 @@ def find_end(directory: Path) -> End:
     aside: list[Path] = []
     cuts: list[tuple[Path, int]] = []
     for path in _recent(directory):
-        content = _read(path)
+        content = path.read_bytes()
         tail = tail_of(content)
         if not tail.end and not tail.rest:
             path.unlink()  # made, and never used
@@ -122,7 +131,7 @@ def _name_next(directory: Path) -> None:
     if not has_records(path):
         path.unlink(missing_ok=True)
         return
-    content = _read(path)
+    content = path.read_bytes()
     line = content[: content.find(b"\n")]
     try:
         day = day_of(parse_line(line).time_ns)
@@ -157,15 +166,6 @@ def _is_finished(path: Path) -> bool:
             return False
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise JournalError(
-            f"{path} cannot be read: {error.strerror}; the journal cannot go on without it"
-        ) from error
 
 
 def _follows(content: bytes, last: _Last) -> bool:
