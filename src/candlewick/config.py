@@ -18,6 +18,7 @@ from candlewick.errors import ConfigError, nearest
 from candlewick.exchange import ExchangeSettings, MarginType
 from candlewick.models import INTERVAL_MS
 from candlewick.monitoring import MonitoringSettings
+from candlewick.notifications import NotificationSettings
 from candlewick.risk import RiskSettings
 
 __all__ = ["Config", "commented_toml", "load_config", "parse_config"]
@@ -112,6 +113,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     journal: JournalConfig = JournalConfig()
     log: LogConfig = LogConfig()
     monitoring: MonitoringSettings = MonitoringSettings()
+    notifications: NotificationSettings = NotificationSettings()
 
 
 # One comment a key; `commented_toml` prints them, and a test holds the list complete.
@@ -152,6 +154,11 @@ _COMMENTS = {
     "log.file": "rotating log file; empty: console only",
     "monitoring.enabled": "serve metrics, health and status over HTTP",
     "monitoring.host": "who reaches it reads the account's figures; 127.0.0.1: this machine alone",
+    "notifications.repeat_after_s": "notices that are alike come at most that often, seconds",
+    "notifications.timeout_s": "for one delivery, seconds",
+    "notifications.give_up_s": "for all attempts to deliver one notice, seconds",
+    "notifications.first_retry_s": "the first pause between two attempts; doubled each time",
+    "notifications.daily_summary": "tell equity and trades at the end of each UTC day",
     "monitoring.port": "0: any free one, which `candlewick status` finds",
 }
 

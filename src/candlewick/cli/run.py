@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,9 @@ from candlewick.config import Config
 from candlewick.errors import ConfigError, nearest
 from candlewick.live import Outcome, SystemSettings, TradingSystem, observed
 from candlewick.live.loop import run_async
-from candlewick.logs import LogSystem
+from candlewick.live.notices import JournalRoom, notified
+from candlewick.logs import LogSystem, hide
+from candlewick.notifications import senders_from
 
 app = typer.Typer()
 
@@ -108,12 +111,14 @@ def _speed(text: str | None) -> float | str | None:
 async def _run(parts: Run, settings: Config, console: Console, *, quiet: bool) -> Outcome:
     speed = settings.data.speed
     run_id = f"sim{settings.data.seed}"
+    senders, room = senders_from(os.environ, hide), JournalRoom()
     # realtime: allow RT101 - nothing else runs before the journal is open
     journal = AuditLogger(
         settings.journal.directory,
         run_id=run_id,
         durability=settings.journal.durability,
         segment_bytes=settings.journal.segment_mb * 1024 * 1024,
+        on_state=room,
     )
     system = TradingSystem.simulated(
         parts,
@@ -128,7 +133,10 @@ async def _run(parts: Run, settings: Config, console: Console, *, quiet: bool) -
         ),
     )
     with journal:
-        async with observed(system, settings.monitoring):
+        async with (
+            observed(system, settings.monitoring),
+            notified(system, senders, settings.notifications, room),
+        ):
             return await _shown(system, console, quiet=quiet)
 
 

@@ -19,7 +19,7 @@ from candlewick.live.recovery import recover_from
 from candlewick.live.system import HISTORY, SystemSettings, TradingSystem
 from candlewick.models import Candle, CandleTable, interval_ms, utc_now_ms
 from candlewick.risk import RiskSettings
-from candlewick.strategies import build_strategy, load_strategy, parameters_of
+from candlewick.strategies import Strategy, parameters_of
 from candlewick.venues import Venue
 
 __all__ = ["MarketVenue", "network_system", "new_run_id"]
@@ -47,8 +47,8 @@ async def network_system(
     venue: MarketVenue,
     journal: AuditLogger,
     *,
-    strategy: str,
-    params: Mapping[str, Any],
+    strategy: Strategy,
+    name: str,
     symbols: Sequence[str],
     interval: str,
     risk: RiskSettings,
@@ -59,19 +59,18 @@ async def network_system(
 
     Raises:
         VenueError: the exchange refuses, or cannot be reached.
-        ConfigError: the strategy, its parameters or the symbols cannot be used.
+        ConfigError: the strategy and the interval do not fit, or there is no symbol.
     """
     if not symbols:
         raise ConfigError("at least one symbol is needed: --symbol BTCUSDT")
-    made = build_strategy(load_strategy(strategy), params)
-    higher = [other for other in dict.fromkeys(made.intervals) if other != interval]
+    higher = [other for other in dict.fromkeys(strategy.intervals) if other != interval]
     for other in higher:
         if interval_ms(other) <= interval_ms(interval):
-            raise ConfigError(f"{strategy} wants {other} candles; run it on a shorter --interval")
+            raise ConfigError(f"{name} wants {other} candles; run it on a shorter --interval")
     instruments = dict(await venue.instruments(symbols))
-    memory = recover_from(Path(journal.directory), venue.name)
+    memory = await asyncio.to_thread(recover_from, Path(journal.directory), venue.name)
     engine = TradingEngine(
-        made,
+        strategy,
         instruments,
         balance=0.0,
         interval=interval,
@@ -82,10 +81,10 @@ async def network_system(
     )
     past = [await venue.candles(symbol, interval, HISTORY) for symbol in symbols]
     warm_up = sorted((candle for one in past for candle in one), key=lambda c: c.close_time)
-    used = {name: getattr(made, name) for name in parameters_of(type(made))}
+    params = {key: getattr(strategy, key) for key in parameters_of(type(strategy))}
     run = Run(
-        made, strategy, used, _market(venue.name, symbols, interval, instruments), instruments, (),
-        Account(),
+        strategy, name, params, _market(venue.name, symbols, interval, instruments), instruments,
+        (), Account(),
     )  # fmt: skip
 
     def driver(stopping: asyncio.Event) -> NetworkDriver:

@@ -209,6 +209,13 @@ class Recorder:
         """Record what the queues still held when time was up."""
         self._log(EventType.EVENTS_DISCARDED, {"not_handled": left})
 
+    def not_told(self, sender: str, notice: Any, reason: str) -> None:
+        """Record a notification that could not be delivered."""
+        if self.journal.state is not JournalState.CLOSED:
+            self._log(
+                EventType.NOTIFICATION, {"sender": sender, "notice": notice, "reason": reason}
+            )
+
     def cleanup(self, step: str, **figures: Any) -> None:
         """Record one step of the cleanup."""
         self._log(EventType.CLEANUP_STEP, {"step": step, **figures})

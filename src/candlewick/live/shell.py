@@ -10,7 +10,15 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from candlewick.bus import EventBus
-from candlewick.engine import Cancel, Decision, Query, Submit, TradingEngine
+from candlewick.engine import (
+    Cancel,
+    DayStarted,
+    Decision,
+    Query,
+    StateChanged,
+    Submit,
+    TradingEngine,
+)
 from candlewick.live.recording import Recorder
 from candlewick.live.sender import Command, Sender
 from candlewick.live.tally import Tally
@@ -181,6 +189,8 @@ class EngineShell:
                     await self._carry(decision)
             elif isinstance(decision, Signal):
                 self.publish(Event(EventKind.SIGNAL_GENERATED, decision, decision.time))
+            elif isinstance(decision, StateChanged | DayStarted):
+                self.bus.publish(Event(EventKind.ENGINE_STATE_CHANGED, decision, self.engine.now))
         failure = self.engine.failure
         if failure is not None and not self._failure_recorded:
             self._failure_recorded = True

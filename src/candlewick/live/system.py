@@ -96,6 +96,7 @@ class TradingSystem:
         self.stopping = asyncio.Event()
         self.stop_reason = ""
         self.fatal: BaseException | None = None
+        self.on_outcome: Callable[[Outcome], None] | None = None
         self.over_network = over_network
         self.bus_reports: Counter[str] = Counter()
         self.bus = EventBus(on_report=self._on_bus_report)
@@ -182,7 +183,10 @@ class TradingSystem:
             self.recorder.error(error, traceback.format_exc(), "feed")
             self._on_fatal(error)
         problems = await self._shut_down()
-        return self._outcome(problems, time.perf_counter() - started)
+        outcome = self._outcome(problems, time.perf_counter() - started)
+        if self.on_outcome is not None:
+            self.on_outcome(outcome)
+        return outcome
 
     async def _prepare(self) -> int:
         """Connect; what fails here ends the run before anything was done."""
