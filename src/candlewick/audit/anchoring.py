@@ -59,7 +59,7 @@ def read_anchors(text: str, source: str) -> list[Anchor]:
         words = line.replace(":", " ").split()
         if not words or words[0].startswith("#"):
             continue
-        day, sequence, digest = ["", *words][-3:]
+        day, sequence, digest = ["", "", *words][-3:]
         if len(words) not in (2, 3) or not sequence.isdigit() or len(digest) != 64:
             raise DataError(f"{source}:{number}: {line!r} is not DAY SEQUENCE HASH")
         anchors.append(Anchor(int(sequence), digest.lower(), "" if day == "-" else day))

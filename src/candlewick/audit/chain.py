@@ -50,9 +50,12 @@ def split_line(line: bytes) -> tuple[bytes, bytes] | None:
 def sequence_of(line: bytes) -> int:
     """Return the sequence number of a line; -1 when it has none."""
     digits = line[len(_START) : line.find(b",", len(_START))]
-    return int(digits) if digits.isdigit() else -1
+    return int(digits) if digits.isdigit() and len(digits) < 20 else -1
 
 
 def parse_line(line: bytes) -> Record:
     """Decode a line; raises msgspec.DecodeError for one that is not a record."""
-    return _decode(line)
+    try:
+        return _decode(line)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
