@@ -1,6 +1,8 @@
-"""Market data: candle files, aggregation, problems found in them, a synthetic market."""
+"""Market data: candle files, captures, aggregation, problems found, a synthetic market."""
 
 from candlewick.data.aggregation import Aggregator, aggregate
+from candlewick.data.building import CandleBuilder
+from candlewick.data.capture import Capture, CaptureRecord, load_capture
 from candlewick.data.funding import load_funding
 from candlewick.data.instruments import guess_instrument
 from candlewick.data.market import Market, load_market, market_of
@@ -10,6 +12,9 @@ from candlewick.data.synthetic import SyntheticMarket, synthetic_market
 
 __all__ = [
     "Aggregator",
+    "CandleBuilder",
+    "Capture",
+    "CaptureRecord",
     "Loaded",
     "Market",
     "OnProblem",
@@ -19,6 +24,7 @@ __all__ = [
     "aggregate",
     "guess_instrument",
     "load_candles",
+    "load_capture",
     "load_funding",
     "load_market",
     "market_of",

@@ -9,7 +9,7 @@ import numpy as np
 from candlewick.errors import DataError
 from candlewick.models import Candle, CandleTable, interval_ms
 
-__all__ = ["Aggregator", "aggregate"]
+__all__ = ["Aggregator", "aggregate", "span_start"]
 
 _WEEK_MS = 7 * 86_400_000
 _MONDAY_MS = 4 * 86_400_000  # 1970-01-05 was a Monday
@@ -18,6 +18,12 @@ _MONDAY_MS = 4 * 86_400_000  # 1970-01-05 was a Monday
 def _bucket_offset(length: int) -> int:
     """Weeks begin on Monday; everything shorter is aligned to 1970-01-01 UTC."""
     return _MONDAY_MS if length == _WEEK_MS else 0
+
+
+def span_start(time: int, length: int) -> int:
+    """Open time of the candle of ``length`` ms that holds ``time``, UTC ms."""
+    offset = _bucket_offset(length)
+    return (time - offset) // length * length + offset
 
 
 def _check(source: str, target: str) -> tuple[int, int]:
@@ -63,8 +69,7 @@ class Aggregator:
         if candle.open_time <= self._last:
             return None
         self._last = candle.open_time
-        offset = _bucket_offset(self._length)
-        start = (candle.open_time - offset) // self._length * self._length + offset
+        start = span_start(candle.open_time, self._length)
         if start != self._start:
             if candle.open_time != start:
                 self._start = -1  # its beginning was not seen
