@@ -10,6 +10,7 @@ from candlewick.venues.binance.messages import Number
 
 __all__ = [
     "AlgoAnswer",
+    "ApiAnswer",
     "Balance",
     "BracketTable",
     "Commission",
@@ -34,6 +35,7 @@ class ErrorAnswer(msgspec.Struct):
 
     code: int
     msg: str = ""
+    data: dict[str, Any] | None = None
 
 
 class ServerTime(msgspec.Struct):
@@ -227,3 +229,13 @@ class Income(msgspec.Struct):
 
 KlineRow = tuple[int, Number, Number, Number, Number, Number, int, Number, int, Number, Number, Any]
 """Open time, open, high, low, close, volume, close time, and five columns that are not used."""
+
+
+class ApiAnswer(msgspec.Struct):
+    """An answer of the WebSocket API; ``result`` is decoded by whoever asked."""
+
+    status: int
+    id: int | str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: ErrorAnswer | None = None
+    rateLimits: list[RateLimit] = []

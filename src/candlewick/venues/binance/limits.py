@@ -8,9 +8,17 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Protocol
 
+from candlewick.errors import VenueError
 from candlewick.venues.binance.answers import RateLimit
 from candlewick.venues.binance.clock import ServerClock
-from candlewick.venues.binance.failures import RateLimited
+from candlewick.venues.binance.failures import (
+    Code,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    explain,
+    is_unknown,
+)
 from candlewick.venues.binance.settings import BinanceSettings
 
 __all__ = ["Headers", "Limits", "Ticket", "Urgency"]
@@ -19,6 +27,7 @@ _UNITS_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400
 _UNIT_LETTERS = {"SECOND": "S", "MINUTE": "M", "HOUR": "H", "DAY": "D"}
 _WEIGHT, _ORDERS = "REQUEST_WEIGHT", "ORDERS"
 _HEADERS = {_WEIGHT: "X-MBX-USED-WEIGHT-", _ORDERS: "X-MBX-ORDER-COUNT-"}
+_BAN_S = {429: 60.0, 418: 120.0}  # where the answer does not say
 _DEFAULTS = (
     RateLimit(_WEIGHT, "MINUTE", 1, 2_400),
     RateLimit(_ORDERS, "SECOND", 10, 300),
@@ -151,7 +160,24 @@ class Limits:
         self.bans += 1
         self._blocked_until = max(self._blocked_until, time.monotonic() + seconds)
 
-    def orders_are_full(self) -> float:
+    def failure(
+        self, name: str, status: int, code: int, message: str, retry_after_s: float | None
+    ) -> VenueError:
+        """What an error answer to the request ``name`` means; limits that it tells are obeyed.
+
+        ``status`` is that of HTTP, ``code`` 0 where the answer has none.
+        """
+        if status in _BAN_S:
+            wait_s = _BAN_S[status] if retry_after_s is None else retry_after_s
+            self.block(wait_s)
+            text = f"{name}: HTTP {status}, nothing may be sent for {wait_s:g} s"
+            return RateLimited(text, wait_s, code or Code.TOO_MANY_REQUESTS)
+        told = explain(name, code or status, message)
+        if code == Code.TOO_MANY_ORDERS:
+            return RateLimited(told, self._orders_are_full(), code)
+        return OutcomeUnknown(told, code) if is_unknown(status, code) else Refused(told, code)
+
+    def _orders_are_full(self) -> float:
         """More orders are counted than we know of; returns the seconds until there is room."""
         now = self.clock.now()
         fullest = min(

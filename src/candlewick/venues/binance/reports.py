@@ -132,11 +132,10 @@ class Reporter:
         held = self._held.get(order_id)
         return held is not None and self._lacks(order_id, held)
 
-    def give_up(self, order_id: int) -> None:
-        """The trades cannot be had: tell the state without them; a snapshot will set it right."""
+    def release(self, order_id: int) -> None:
+        """Tell the update that waits for trades, with or without them; a snapshot sets it right."""
         held = self._held.pop(order_id, None)
         if held is not None:
-            self._tally.events["fills_given_up"] += 1
             self.told(held)
 
     def told(self, update: OrderUpdate) -> None:

@@ -12,7 +12,7 @@ from candlewick.models import Order, OrderStatus, OrderUpdate
 from candlewick.venues.binance import endpoints
 from candlewick.venues.binance.answers import AlgoAnswer, OrderAnswer
 from candlewick.venues.binance.backoff import Backoff
-from candlewick.venues.binance.clock import ServerClock
+from candlewick.venues.binance.clock import EventClock
 from candlewick.venues.binance.failures import Code, Refused
 from candlewick.venues.binance.limits import Urgency
 from candlewick.venues.binance.messages import number
@@ -47,7 +47,7 @@ class Resolver:
         self,
         rest: RestClient,
         register: Register,
-        clock: ServerClock,
+        clock: EventClock,
         settings: BinanceSettings,
         tally: Tally,
         spawn: Spawn,
@@ -216,13 +216,14 @@ class Resolver:
             for _ in range(_TRADE_ATTEMPTS):
                 await backoff.pause()
                 if not self.reporter.lacks(order_id):
-                    return
+                    break
                 try:
                     await self._tell_trades(symbol, order_id)
                 except VenueError as error:
                     _log.warning("the trades of order %d are asked for again: %s", order_id, error)
             if self.reporter.lacks(order_id):
-                self.reporter.give_up(order_id)
+                self._tally.events["fills_given_up"] += 1
+            self.reporter.release(order_id)
         finally:
             self._fetching.discard(order_id)
 

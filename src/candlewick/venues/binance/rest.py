@@ -18,14 +18,7 @@ from candlewick.venues.binance.answers import ErrorAnswer
 from candlewick.venues.binance.backoff import Backoff
 from candlewick.venues.binance.clock import ServerClock
 from candlewick.venues.binance.endpoints import Endpoint, Security
-from candlewick.venues.binance.failures import (
-    Code,
-    OutcomeUnknown,
-    RateLimited,
-    Refused,
-    explain,
-    is_unknown,
-)
+from candlewick.venues.binance.failures import Code, OutcomeUnknown, RateLimited, Refused
 from candlewick.venues.binance.keys import ApiKeys
 from candlewick.venues.binance.limits import Limits, Urgency
 from candlewick.venues.binance.settings import BinanceSettings
@@ -39,7 +32,6 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 4
 _CLOCK_SAMPLES = 3
-_BAN_S = {429: 60.0, 418: 120.0}  # where the answer does not say
 _ERROR = msgspec.json.Decoder(ErrorAnswer, strict=False)
 
 
@@ -220,17 +212,8 @@ class RestClient:
         except msgspec.MsgspecError as error:
             self._tally.saw_malformed(f"rest {endpoint.path}", error, body)
         self._tally.events[f"refused_{code or status}"] += 1
-        if status in _BAN_S:
-            wait_s = _retry_after_s(headers, _BAN_S[status])
-            self._limits.block(wait_s)
-            text = f"{_name(endpoint)}: HTTP {status}, nothing may be sent for {wait_s:g} s"
-            return RateLimited(text, wait_s, code or Code.TOO_MANY_REQUESTS)
-        told = explain(_name(endpoint), code or status, message)
-        if code == Code.TOO_MANY_ORDERS:
-            return RateLimited(told, self._limits.orders_are_full(), code)
-        if is_unknown(status, code):
-            return OutcomeUnknown(told, code)
-        return Refused(told, code)
+        wait_s = _retry_after_s(headers)
+        return self._limits.failure(_name(endpoint), status, code, message, wait_s)
 
     def _redacted(self, text: str) -> str:
         return text if self._keys is None else self._keys.redact(text)
@@ -240,6 +223,6 @@ def _name(endpoint: Endpoint[Any]) -> str:
     return f"{endpoint.method} {endpoint.path}"
 
 
-def _retry_after_s(headers: Any, otherwise: float) -> float:
+def _retry_after_s(headers: Any) -> float | None:
     text = str(headers.get("Retry-After") or "") if headers is not None else ""
-    return float(text) if text.isdecimal() and len(text) < 8 else otherwise
+    return float(text) if text.isdecimal() and len(text) < 8 else None

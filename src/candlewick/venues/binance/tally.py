@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-__all__ = ["Malformed", "OnMalformed", "Tally"]
+__all__ = ["Malformed", "OnMalformed", "PublishError", "Tally"]
 
 _KINDS = 100  # kinds of unknown messages that are told apart
 _SHOWN = 1_000  # characters of a message that are shown
@@ -19,6 +19,10 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
     source: str
     error: str
     text: str
+
+
+class PublishError(RuntimeError):
+    """An event could not be published: it is lost, and the system must stop."""
 
 
 OnMalformed = Callable[[Malformed], None]
