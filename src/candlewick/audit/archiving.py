@@ -71,9 +71,9 @@ def archive(
     """
     path = journal_directory(directory)
     now = _day(today)
-    files = segments_of(path)[:-2]
-    old = [f for f in files if f.name[:10] < _before(now, keep_plain_days) and f.name != NEXT]
-    very_old = [f for f in old if keep_days and f.name[:10] < _before(now, keep_days)]
+    files = [file for file in segments_of(path)[:-2] if file.name != NEXT]
+    old = [file for file in files if file.name[:10] < _before(now, keep_plain_days)]
+    very_old = [f for f in files if keep_days and f.name[:10] < _before(now, keep_days)]
     try:
         for file in very_old:
             _remove(path, file, now.strftime("%Y-%m-%d"))

@@ -156,7 +156,7 @@ def follow(
         directory: of the journal; it may be empty yet.
         wanted: which records; None for all.
         after: the last sequence that is known already.
-        is_over: asked after each look without a result: True ends it.
+        is_over: asked before each look: True ends it where there is nothing new any more.
         wait: called with the seconds until the next look.
     """
     wanted = wanted or Filter()
@@ -164,6 +164,7 @@ def follow(
     delay = _SHORTEST_WAIT_S
     try:
         while True:
+            over = is_over()
             lines = source.new_lines()
             for line in lines:
                 if wanted.may_match(line):
@@ -172,7 +173,7 @@ def follow(
                         yield record
             if lines:
                 delay = _SHORTEST_WAIT_S
-            elif is_over():
+            elif over:
                 return
             else:
                 wait(delay)
@@ -205,8 +206,16 @@ class _Source:
         return lines
 
     def _read(self) -> list[bytes]:
-        if self._file is None:
-            return []
+        while piece := self._whole_lines():
+            self._offset += len(piece)
+            lines = [line for line in lines_of(piece) if sequence_of(line) > self._last]
+            if lines:
+                self._last = sequence_of(lines[-1])
+                return lines
+        return []
+
+    def _whole_lines(self) -> bytes:
+        """Return some whole lines behind the offset; nothing when there is none."""
         for size in (_CHUNK, 2 * LARGEST):
             content = self._at_offset(size)
             if content.endswith(b"\0"):  # it may have grown while it was read
@@ -214,11 +223,7 @@ class _Source:
             end = tail_of(content).end
             if end or len(content) < size:
                 break
-        self._offset += end
-        lines = [line for line in lines_of(content) if sequence_of(line) > self._last]
-        if lines:
-            self._last = sequence_of(lines[-1])
-        return lines
+        return content[:end]
 
     def _at_offset(self, size: int) -> bytes:
         return b"" if self._file is None else os.pread(self._file.fileno(), size, self._offset)
