@@ -21,6 +21,7 @@ from benchmarks.rows import Row
 from benchmarks.timing import in_turns, percentile, progress
 from candlewick.audit import AuditLogger
 from candlewick.backtesting import prepare
+from candlewick.bus import Watchdog
 from candlewick.data import load_market
 from candlewick.engine import TradingEngine
 from candlewick.exchange import SimulatedExchange
@@ -112,7 +113,9 @@ def _scrape() -> Row:
             for number in range(9):
                 system.bus.subscribe(EventKind.PRICE_UPDATED, _ignore, name=f"watcher {number}")
             with Metrics() as metrics:
-                exposition = Exposition(collectors_of(observe(system, metrics), metrics))
+                exposition = Exposition(
+                    collectors_of(observe(system, metrics, Watchdog(system.bus)), metrics)
+                )
                 await system.run()
                 return await _renderings(exposition)
 

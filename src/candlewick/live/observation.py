@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from candlewick.bus import Watchdog
 from candlewick.engine import TradingEngine
 from candlewick.errors import ConfigError
 from candlewick.live.system import TradingSystem
@@ -55,11 +56,12 @@ async def observed(
         yield None
         return
     with Metrics() as metrics:
-        sources = observe(system, metrics)
-        async with MetricsServer(settings, sources, metrics) as server:
-            _log.info("metrics at %s/metrics", server.url)
+        watchdog = Watchdog(system.bus)
+        sources = observe(system, metrics, watchdog)
+        async with MetricsServer(settings, sources, metrics) as server, watchdog:
             # realtime: allow RT101 - before the system runs; one small file
             beacon = _light_beacon(system, server)
+            _log.info("metrics at %s/metrics", server.url)
             try:
                 yield server
             finally:
@@ -86,7 +88,7 @@ def _light_beacon(system: TradingSystem, server: MetricsServer) -> Beacon | None
         return None
 
 
-def observe(system: TradingSystem, metrics: Metrics) -> Sources:
+def observe(system: TradingSystem, metrics: Metrics, watchdog: Watchdog) -> Sources:
     """Let ``metrics`` watch a system that does not run yet; return where its figures are read."""
     system.shell.journey = metrics.journey
     reader, streams = _Reader(system), StreamWatch(system)
@@ -99,6 +101,7 @@ def observe(system: TradingSystem, metrics: Metrics) -> Sources:
         status=system.status,
         bus=system.bus,
         reports=system.bus_reports,
+        stalls=lambda: watchdog.count,
         journal=system.journal.stats,
         streams=streams.samples,
     )

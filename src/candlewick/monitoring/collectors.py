@@ -45,7 +45,7 @@ def collectors_of(sources: Sources, metrics: Metrics) -> dict[str, Collector]:
     return {
         "build": _build,
         "ready": partial(_ready, sources, metrics),
-        "loop": partial(_loop, metrics),
+        "loop": partial(_loop, sources, metrics),
         "garbage": partial(_garbage, metrics),
         "process": partial(_process, metrics, process),
         "bus": partial(_bus, sources),
@@ -89,7 +89,7 @@ def _buckets(counts: Sequence[int], step: int = 1) -> list[tuple[str, float]]:
     for bits, count in enumerate(counts):
         total += count
         if _FIRST_BIT <= bits <= _LAST_BIT and (bits - _FIRST_BIT) % step == 0:
-            found.append((f"{(1 << bits) / 1e9:.9g}", total))
+            found.append((repr((1 << bits) / 1e9), total))
     return [*found, ("+Inf", total)]
 
 
@@ -118,7 +118,7 @@ def _ready(sources: Sources, metrics: Metrics) -> Iterator[Metric]:
     )  # fmt: skip
 
 
-def _loop(metrics: Metrics) -> Iterator[Metric]:
+def _loop(sources: Sources, metrics: Metrics) -> Iterator[Metric]:
     lag = metrics.lag
     yield _histogram(
         "event_loop_lag", "How late the event loop came to what was due.",
@@ -126,6 +126,9 @@ def _loop(metrics: Metrics) -> Iterator[Metric]:
     )  # fmt: skip
     yield _gauge(
         "event_loop_lag_worst_seconds", "The worst lag since the start.", lag.worst_ns / 1e9
+    )
+    yield _counter(
+        "event_loop_stalls", "Times the watchdog saw the event loop stand still.", sources.stalls()
     )
 
 
@@ -194,6 +197,7 @@ def _bus(sources: Sources) -> Iterator[Metric]:
         ("failed", "Events on which the handler raised."),
         ("dropped", "Events lost to a full queue."),
         ("conflated", "Events replaced by a newer one of the same key."),
+        ("discarded", "Events taken out of the queue by a stop."),
     ):
         yield _counters(f"bus_{read}_events", text, "handler", by_handler(read))
     yield _handler_latency(handlers)

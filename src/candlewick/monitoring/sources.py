@@ -112,7 +112,8 @@ class BusFigures(Protocol):
 class Sources(msgspec.Struct, frozen=True):
     """Where the figures come from; each is called when somebody asks, on the event loop.
 
-    ``status`` gives the value that `/status` shows; ``reports`` counts the bus's by kind.
+    ``status`` gives the value that `/status` shows; ``reports`` counts the bus's by kind,
+    ``stalls`` how often the event loop stood still.
     """
 
     engine: Callable[[], EngineSample]
@@ -120,5 +121,6 @@ class Sources(msgspec.Struct, frozen=True):
     bus: BusFigures
     reports: Mapping[str, int]
     journal: Callable[[], JournalStats]
+    stalls: Callable[[], int] = lambda: 0
     streams: Callable[[], Sequence[StreamSample]] = tuple
     venue: Callable[[], VenueSample | None] = lambda: None

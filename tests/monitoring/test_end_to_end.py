@@ -1,0 +1,141 @@
+"""A real Prometheus scrapes a running engine; an idle engine uses no processor."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Engine
+
+OPS = Path(__file__).parents[2] / "ops"
+Start = Callable[..., Engine]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def ask(url: str, query: str) -> list[dict[str, Any]]:
+    """Ask Prometheus; an empty answer while it is not up yet."""
+    try:
+        with urllib.request.urlopen(
+            f"{url}/api/v1/query?query={urllib.parse.quote(query)}", timeout=10.0
+        ) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+            return result
+    except OSError:
+        return []
+
+
+def test_prometheus_scrapes_a_running_engine(
+    start_engine: Start, prometheus: str, tmp_path: Path
+) -> None:
+    """Rules are loaded, values arrive, and the alert fires when the engine is gone."""
+    engine = start_engine("--candles", "100000", "--speed", "60000", "--seed", "5")
+    target = engine.url.removeprefix("http://")
+    rules = (OPS / "candlewick.rules.yml").read_text(encoding="utf-8")
+    (tmp_path / "candlewick.rules.yml").write_text(rules.replace("for: 1m", "for: 1s"))
+    config = (OPS / "prometheus.yml").read_text(encoding="utf-8")
+    config = config.replace("127.0.0.1:9464", target).replace(": 5s", ": 1s")
+    (tmp_path / "prometheus.yml").write_text(config)
+    port = free_port()
+    with subprocess.Popen(
+        [
+            prometheus, f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=error",
+        ]
+    ) as server:  # fmt: skip
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _until(lambda: ask(url, "candlewick_candles_total > 0"))
+            (up,) = ask(url, 'up{job="candlewick"}')
+            assert up["value"][1] == "1"
+            (version,) = ask(url, "candlewick_build_info")
+            assert version["metric"]["version"]
+            (rate,) = _until(lambda: ask(url, "rate(candlewick_candles_total[10s]) > 0"))
+            assert float(rate["value"][1]) > 10.0
+            lag = "rate(candlewick_event_loop_lag_seconds_bucket[10s])"
+            _until(lambda: ask(url, f"histogram_quantile(0.99, {lag}) > 0"))
+            assert ask(url, 'ALERTS{alertname="CandlewickDown"}') == []
+            engine.process.kill()
+            _until(lambda: ask(url, 'ALERTS{alertname="CandlewickDown", alertstate="firing"}'))
+        finally:
+            server.terminate()
+
+
+def _until(look: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Look until there is something; the deadline is that of the test."""
+    while not (found := look()):
+        time.sleep(0.2)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="no /proc/*/schedstat here")
+def test_an_idle_engine_uses_no_processor(start_engine: Start) -> None:
+    """With everything on: below 0.5 % of one processor over ten seconds."""
+    engine = start_engine("--speed", "0.001")  # the first candle is hours away
+    assert engine.json("/ready")["ready"]
+    before = _processor_ns(engine.process.pid)
+    time.sleep(10.0)
+    used = _processor_ns(engine.process.pid) - before
+    assert used < 0.005 * 10e9
+    assert engine.json("/status")["candles"] == 0
+
+
+def _processor_ns(pid: int) -> int:
+    tasks = Path(f"/proc/{pid}/task")
+    return sum(
+        int((tasks / task / "schedstat").read_text().split()[0]) for task in os.listdir(tasks)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_a_million_candles_leave_no_trace_in_memory(start_engine: Start) -> None:
+    """Growth after the warm-up, as a slope: below a megabyte an hour; and short pauses."""
+    engine = start_engine(
+        "--candles", "1500000", "--fee-taker", "0", "--fee-maker", "0", "--cash", "100000"
+    )
+    samples: list[tuple[float, int, float]] = []
+    last: dict[str, float] = {}
+    while True:
+        try:
+            _, text = engine.get("/metrics")
+        except OSError:
+            break  # the run is over
+        last = _plain_values(text)
+        candles = int(last["candlewick_candles_total"])
+        if candles > 300_000:
+            memory = last["candlewick_process_anonymous_memory_bytes"]
+            samples.append((time.monotonic(), candles, memory))
+        time.sleep(1.0)
+    assert samples[-1][1] - samples[0][1] > 1_000_000
+    seconds = samples[-1][0] - samples[0][0]
+    growth = samples[-1][2] - samples[0][2]
+    print(
+        f"{samples[-1][1] - samples[0][1]:,} candles in {seconds:.0f} s: {growth:+,.0f} bytes,"
+        f" {growth / seconds * 3_600 / 1e6:+.2f} MB an hour, worst loop lag"
+        f" {last['candlewick_event_loop_lag_worst_seconds'] * 1e3:.2f} ms"
+    )
+    assert growth / seconds * 3_600 < 1e6
+    assert last["candlewick_fills_total"] > 50_000
+
+
+def _plain_values(text: str) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, _, value in (line.rpartition(" ") for line in text.splitlines())
+        if not name.startswith("#")
+    }
