@@ -16,8 +16,10 @@ OPS = Path(__file__).parents[2] / "ops"
 
 # Metrics that only a venue over a network has, or that come after some minutes.
 LATER = {
-    "candlewick_venue_request_weight_used",
-    "candlewick_venue_request_weight_limit",
+    *(f"candlewick_venue_limit_{part}" for part in ("used", "size")),
+    *(f"candlewick_venue_{what}_total" for what in ("messages", "events")),
+    *(f"candlewick_venue_{what}_messages_total" for what in ("unknown", "malformed")),
+    "candlewick_venue_blocked_seconds",
     "candlewick_process_memory_growth_bytes_per_hour",
     "candlewick_order_rejections_total",
 }

@@ -23,10 +23,12 @@ from candlewick.data import load_market
 from candlewick.engine import EngineState
 from candlewick.errors import ConfigError
 from candlewick.live import SystemSettings, TradingSystem, observed
-from candlewick.live.observation import StreamWatch
+from candlewick.live.observation import StreamWatch, venue_sample
 from candlewick.models import Candle, Event, EventKind, StreamKind, StreamState, StreamStatus
-from candlewick.monitoring import MetricsServer, MonitoringSettings, find_engines
+from candlewick.monitoring import MetricsServer, MonitoringSettings, Sources, find_engines
+from candlewick.monitoring.collectors import _venue
 from candlewick.strategies import Strategy
+from candlewick.venues.binance import BinanceSettings, BinanceVenue
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -321,6 +323,29 @@ async def test_turned_off_it_measures_and_serves_nothing(tmp_path: Path) -> None
     assert server is None
     assert system.shell.journey is None
     assert find_engines() == []
+
+
+def test_a_venue_over_a_network_tells_its_limits_and_counts() -> None:
+    venue = BinanceVenue(BinanceSettings(), None)
+    venue.tally.messages["trade"] += 3
+    venue.tally.saw_malformed("market", "no JSON", b"{")
+    venue.tally.saw_unknown("somethingNew")
+    venue.tally.events["market_lost"] += 1
+    venue.limits.block(30.0)
+    sample = venue_sample(venue)
+    assert sample is not None
+    assert sample.limits["request_weight_1M"] == (0, 2_400)
+    assert 29.0 < sample.blocked_s <= 30.0
+    families = {
+        found.name: {tuple(item.labels.values()): item.value for item in found.samples}
+        for found in _venue(Sources(*[None] * 5, venue=lambda: sample))  # type: ignore[arg-type]
+    }
+    assert families["candlewick_venue_limit_size"]["orders_10S",] == 300
+    assert families["candlewick_venue_messages"]["trade",] == 3
+    assert families["candlewick_venue_malformed_messages"]["market",] == 1
+    assert families["candlewick_venue_unknown_messages"]["somethingNew",] == 1
+    assert families["candlewick_venue_events"]["market_lost",] == 1
+    assert families["candlewick_venue_blocked_seconds"][()] == sample.blocked_s
 
 
 def test_streams_of_a_venue_are_followed_through_loss_and_return(tmp_path: Path) -> None:

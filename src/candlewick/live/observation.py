@@ -34,9 +34,11 @@ from candlewick.monitoring import (
     PositionSample,
     Sources,
     StreamSample,
+    VenueSample,
 )
+from candlewick.venues import Venue
 
-__all__ = ["StreamWatch", "observe", "observed"]
+__all__ = ["StreamWatch", "observe", "observed", "venue_sample"]
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +106,16 @@ def observe(system: TradingSystem, metrics: Metrics, watchdog: Watchdog) -> Sour
         stalls=lambda: watchdog.count,
         journal=system.journal.stats,
         streams=streams.samples,
+        venue=lambda: venue_sample(system.venue),
     )
+
+
+def venue_sample(venue: Venue) -> VenueSample | None:
+    """What a venue over a network keeps count of; None for one that keeps no count."""
+    limits, tally = getattr(venue, "limits", None), getattr(venue, "tally", None)
+    if limits is None or tally is None:
+        return None
+    return VenueSample(limits=limits.used(), blocked_s=limits.blocked_s, **tally.as_dict())
 
 
 class _Reader:

@@ -354,10 +354,18 @@ def _venue(sources: Sources) -> Iterator[Metric]:
     venue = sources.venue()
     if venue is None:
         return
+    for name, text, part in (
+        ("used", "Used part of a rate limit.", 0),
+        ("size", "A rate limit.", 1),
+    ):
+        values = {limit: pair[part] for limit, pair in venue.limits.items()}
+        yield _gauges(f"venue_limit_{name}", text, "limit", values)
     yield _gauge(
-        "venue_request_weight_used", "Request weight of the running minute.", venue.request_weight
+        "venue_blocked_seconds", "How long the exchange wants nothing sent.", venue.blocked_s
     )
-    yield _gauge(
-        "venue_request_weight_limit", "Request weight allowed a minute.",
-        venue.request_weight_limit,
-    )  # fmt: skip
+    yield _counters("venue_messages", "Messages of the exchange.", "kind", venue.messages)
+    yield _counters("venue_unknown_messages", "Messages not known.", "kind", venue.unknown)
+    yield _counters(
+        "venue_malformed_messages", "Messages that could not be read.", "source", venue.malformed
+    )
+    yield _counters("venue_events", "What happened to the connections.", "event", venue.events)

@@ -88,10 +88,19 @@ class StreamSample(msgspec.Struct, frozen=True):
 
 
 class VenueSample(msgspec.Struct, frozen=True):
-    """What a venue over a network tells: the used part of its rate limits, one minute each."""
+    """What a venue over a network tells.
 
-    request_weight: int = 0
-    request_weight_limit: int = 0
+    ``limits`` has what is used of each rate limit, and the limit; ``blocked_s`` for how long the
+    exchange wants nothing to be sent. The rest are counts: messages and unknown ones by kind,
+    malformed ones by source, what happened by name.
+    """
+
+    limits: Mapping[str, tuple[int, int]] = {}
+    blocked_s: float = 0.0
+    messages: Mapping[str, int] = {}
+    unknown: Mapping[str, int] = {}
+    malformed: Mapping[str, int] = {}
+    events: Mapping[str, int] = {}
 
 
 class BusFigures(Protocol):
