@@ -18,6 +18,7 @@ class EventType(StrEnum):
     STOP_REQUESTED = "stop_requested"  # input
 
     CANDLE_CLOSED = "candle_closed"  # input
+    CANDLE_SHOWN = "candle_shown"  # input: one from before the start
     STREAM_CHANGED = "stream_changed"  # input
     TIMER_FIRED = "timer_fired"  # input
 

@@ -143,11 +143,11 @@ class NetworkDriver:
             stopping.cancel()
 
     def _show_the_past(self) -> None:
-        engine = self.shell.engine
+        engine, recorder = self.shell.engine, self.shell.recorder
         for candle in self._warm_up:
-            for longer in self._longer(candle):
-                engine.warm_up(longer)
-            engine.warm_up(candle)
+            for shown in (*self._longer(candle), candle):
+                recorder.shown(shown)
+                engine.warm_up(shown)
 
     async def _reconcile(self) -> bool:
         """Fetch the account and hand it to the engine; False when the exchange did not answer."""

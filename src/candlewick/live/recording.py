@@ -26,7 +26,7 @@ from candlewick.engine import (
     TradingEngine,
 )
 from candlewick.exchange import ExchangeSettings
-from candlewick.models import Event, EventKind, Order, OrderStatus
+from candlewick.models import Candle, Event, EventKind, Order, OrderStatus
 from candlewick.risk import Denial, DenialCode
 
 __all__ = ["Recorder"]
@@ -109,6 +109,10 @@ class Recorder:
             self._log(kind, event.payload)
         elif event.kind is EventKind.TIMER_FIRED:
             self._log(EventType.TIMER_FIRED, {"time": event.time})
+
+    def shown(self, candle: Candle) -> None:
+        """Record a candle from before the start that the engine is about to be shown."""
+        self._log(EventType.CANDLE_SHOWN, candle)
 
     def stop_requested(self, policy: StopPolicy, reason: str) -> None:
         """Record that a stop begins."""
