@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -33,7 +33,10 @@ from candlewick.audit import (
 )
 from candlewick.cli.options import Json
 from candlewick.cli.summary import console_for
-from candlewick.errors import ConfigError, DataError, ExitCode, nearest
+from candlewick.errors import ConfigError, DataError, ExitCode, JournalError, nearest
+
+if TYPE_CHECKING:
+    from candlewick.live.replay import Replayed
 
 app = typer.Typer(help="Read, verify and replay an audit journal.", no_args_is_help=True)
 
@@ -307,3 +310,55 @@ def compress(
         f"compressed {len(done.compressed)} files, {done.bytes_before:,} to"
         f" {done.bytes_after:,} bytes; removed {len(done.removed)}"
     )
+
+
+@app.command()
+def replay(
+    directory: Directory = _JOURNAL,
+    strategy: Annotated[
+        str | None,
+        typer.Option("--strategy", "-s", help="Built-in name or FILE.py:Class, if it has moved."),
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Only the runs with this id.")] = None,
+    json: Json = False,
+) -> int:
+    """Run the recorded inputs through a fresh engine; exit code 4 where it decides otherwise."""
+    from candlewick.live.replay import replay as replay_journal
+
+    checked = verify(directory)
+    if not checked.ok:
+        raise JournalError(
+            f"the journal does not verify: {checked.problems[0]};"
+            f" see 'candlewick audit verify {directory}'"
+        )
+    result = replay_journal(directory, strategy=strategy or "", run_id=run or "")
+    if json:
+        _print_json(msgspec.to_builtins(result) | {"same": result.same})
+    else:
+        _print_replayed(result)
+    return ExitCode.OK if result.same else ExitCode.JOURNAL_UNTRUSTED
+
+
+def _print_replayed(result: Replayed) -> None:
+    console = console_for()
+    console.print(
+        f"{result.runs} runs, {result.inputs:,} inputs of {result.records:,} records replayed;"
+        f" {result.compared:,} decisions are the recorded ones"
+    )
+    if result.unrecorded:
+        console.print(
+            f"{result.unrecorded} decisions were not recorded: the process was killed",
+            soft_wrap=True,
+        )
+    difference = result.first_difference
+    if difference is None:
+        console.print("[green]no difference[/]")
+        return
+    console.print(
+        f"[red]first difference[/] at record {difference.sequence}"
+        f" ({_utc(difference.time_ns)} UTC, run {difference.run_id}): {difference.reason}",
+        soft_wrap=True,
+    )
+    for name, what in (("recorded", difference.recorded), ("replayed", difference.replayed)):
+        shown = "nothing" if what is None else msgspec.json.encode(what).decode()
+        console.print(f"{name}: {shown}", soft_wrap=True, markup=False)
