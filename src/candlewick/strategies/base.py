@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, Protocol, TypeVar
 
 from candlewick.errors import StrategyError
@@ -132,7 +133,12 @@ class Strategy:
         self._ask(SignalAction.SELL, symbol, size, risk, price, stop, target, trail, reason)
 
     def close(self, symbol: str = "", *, size: float = 0.0, reason: str = "") -> None:
-        """Ask to close the position, or ``size`` base units of it."""
+        """Ask to close the position, or ``size`` base units of it.
+
+        Raises StrategyError for a size that is no quantity: an exit must not get lost.
+        """
+        if not 0.0 <= size < inf:
+            raise StrategyError(f"{type(self).__name__}.close: size={size!r} is no quantity")
         self._ask(SignalAction.CLOSE, symbol, size, 0.0, 0.0, 0.0, 0.0, 0.0, reason)
 
     def move_stop(self, stop: float, symbol: str = "", *, reason: str = "") -> None:

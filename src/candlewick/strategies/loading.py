@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
+import traceback
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,7 +19,8 @@ from candlewick.strategies.built_in import BUILT_IN
 
 __all__ = ["build_strategy", "load_strategy", "parameters_of"]
 
-_NOT_PARAMETERS = frozenset({"intervals", "position", "symbols", "interval"})
+_SET_BY_ENGINE = ("position", "symbols", "interval")
+_NOT_PARAMETERS = frozenset({"intervals", *_SET_BY_ENGINE})
 
 
 def parameters_of(strategy: type[Strategy]) -> dict[str, Any]:
@@ -35,11 +39,15 @@ def parameters_of(strategy: type[Strategy]) -> dict[str, Any]:
 def build_strategy(strategy: type[Strategy], params: Mapping[str, Any] | None = None) -> Strategy:
     """Make a strategy with parameters; raises ConfigError for an unknown or unfit one.
 
-    Text is converted to the type of the default, as it comes from the command line.
+    Text is converted to the type of the default, as it comes from the command line; that of a list
+    or tuple is split at commas. A class that breaks the rules of `Strategy` is a StrategyError.
     """
+    _check_class(strategy)
     known = parameters_of(strategy)
-    hints = get_type_hints(strategy)
-    made = strategy()
+    try:
+        made = strategy()
+    except Exception as error:
+        raise StrategyError(f"{strategy.__name__}() raised {error!r}") from error
     for name, value in (params or {}).items():
         if name not in known:
             listed = ", ".join(f"{key}={default!r}" for key, default in known.items()) or "none"
@@ -47,16 +55,61 @@ def build_strategy(strategy: type[Strategy], params: Mapping[str, Any] | None = 
                 f"{strategy.__name__} has no parameter {name!r}{nearest(name, known)}"
                 f" (parameters: {listed})"
             )
-        expected = hints.get(name, type(known[name]))
-        try:
-            converted = msgspec.convert(value, expected, strict=False)
-        except msgspec.ValidationError:
-            raise ConfigError(
-                f"{strategy.__name__}.{name}: {value!r} is not of type"
-                f" {getattr(expected, '__name__', expected)} (default {known[name]!r})"
-            ) from None
-        setattr(made, name, converted)
+        setattr(made, name, _converted(strategy, name, value, known[name]))
     return made
+
+
+def _check_class(strategy: type[Strategy]) -> None:
+    """Refuse attributes that would take the place of something `Strategy` itself has."""
+    intervals: object = strategy.intervals
+    if isinstance(intervals, str):
+        raise StrategyError(f"{strategy.__name__}.intervals must be a tuple, as ({intervals!r},)")
+    for name in _SET_BY_ENGINE:
+        if hasattr(strategy, name):
+            raise StrategyError(
+                f"{strategy.__name__}.{name} is set by the engine: a class cannot give it"
+            )
+    for name in parameters_of(strategy):
+        if hasattr(Strategy, name):
+            raise StrategyError(
+                f"{strategy.__name__}.{name} hides what every strategy has under that name;"
+                " call the parameter something else"
+            )
+
+
+def _converted(strategy: type[Strategy], name: str, value: Any, default: Any) -> Any:
+    """``value`` in the annotated type of a parameter, or else in that of its default."""
+    try:
+        expected = get_type_hints(strategy).get(name) or _type_of(default)
+    except NameError:  # an annotation somewhere that only a type checker can resolve
+        expected = _type_of(default)
+    if isinstance(value, str):
+        is_list = isinstance(default, list | tuple)
+        value = [item.strip() for item in value.split(",") if item] if is_list else value.strip()
+    try:
+        converted = msgspec.convert(value, expected, strict=False)
+    except msgspec.ValidationError:
+        pass
+    else:
+        if not isinstance(converted, float) or math.isfinite(converted):
+            return converted
+    raise ConfigError(
+        f"{strategy.__name__}.{name}: {value!r} is not of type {_name_of(expected)}"
+        f" (default {default!r})"
+    )
+
+
+def _type_of(default: Any) -> Any:
+    """The type of a default; of a list or tuple also that of what is in it, if it is all one."""
+    kinds = {type(item) for item in default} if isinstance(default, list | tuple) else set()
+    if len(kinds) != 1:
+        return type(default)
+    (kind,) = kinds
+    return list[kind] if isinstance(default, list) else tuple[kind, ...]  # type: ignore[valid-type]
+
+
+def _name_of(expected: Any) -> str:
+    return expected.__name__ if type(expected) is type else str(expected)
 
 
 def load_strategy(name: str) -> type[Strategy]:
@@ -77,7 +130,8 @@ def load_strategy(name: str) -> type[Strategy]:
 def _from_file(path: Path, class_name: str) -> type[Strategy]:
     if not path.is_file():
         raise ConfigError(f"strategy file {path} does not exist")
-    module_name = f"candlewick_user_{path.stem}"
+    # two files of the same name in different folders are two modules
+    module_name = f"candlewick_user_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise StrategyError(f"{path} cannot be imported as Python")
@@ -85,8 +139,16 @@ def _from_file(path: Path, class_name: str) -> type[Strategy]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise StrategyError(f"{path} raised while it was imported: {error!r}") from error
+    except SyntaxError as error:
+        del sys.modules[module_name]
+        raise StrategyError(f"{path}:{error.lineno}: {error.msg}") from error
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
+        line = next(
+            (f":{f.lineno}" for f in traceback.extract_tb(error.__traceback__)[::-1]
+             if Path(f.filename) == path), "",
+        )  # fmt: skip
+        raise StrategyError(f"{path}{line} raised while it was imported: {error!r}") from error
     classes = {
         key: value
         for key, value in vars(module).items()

@@ -16,13 +16,12 @@ class SmaCross(Strategy):
     slow = 30
 
     def on_start(self) -> None:
-        self.fast_average = self.each(lambda: SMA(self.fast))
-        self.slow_average = self.each(lambda: SMA(self.slow))
+        self.averages = self.each(lambda: (SMA(self.fast), SMA(self.slow)))
 
     def on_candle(self, candle: Candle) -> None:
-        fast = self.fast_average[candle.symbol].update(candle.close)
-        slow = self.slow_average[candle.symbol].update(candle.close)
-        if fast > slow and self.position.quantity <= 0.0:
+        fast, slow = self.averages[candle.symbol]
+        distance = fast.update(candle.close) - slow.update(candle.close)
+        if distance > 0.0 and self.position.quantity <= 0.0:
             self.buy(reason="fast above slow")
-        elif fast < slow and self.position.quantity >= 0.0:
+        elif distance < 0.0 and self.position.quantity >= 0.0:
             self.sell(reason="fast below slow")
