@@ -225,18 +225,17 @@ async def test_a_full_blocking_queue_refuses_the_event_for_everybody(
 
 
 async def test_a_queue_shared_by_kinds_is_bounded_as_one(bus: EventBus, numbered: Make) -> None:
-    both, one = Recorder(), Recorder()
-    bus.subscribe([CANDLE, PRICE], both.awaited, name="both", queue_size=10)
+    kinds = (CANDLE, PRICE, EventKind.ORDER_UPDATED, EventKind.FILL_RECEIVED)
+    shared, one = Recorder(), Recorder()
+    bus.subscribe(kinds, shared.awaited, name="shared", queue_size=10)
     bus.subscribe(PRICE, one.awaited, name="one", queue_size=7)
-    taken = [bus.publish(numbered((CANDLE, PRICE)[n % 2])) for n in range(30)]
-    assert sum(taken) == 10
-    assert taken[:10] == [True] * 10
-    assert info_of(bus, "both").depth == 10
+    taken = [bus.publish(numbered(kinds[n % 4])) for n in range(30)]
+    assert taken == [True] * 10 + [False] * 20
+    assert info_of(bus, "shared").depth == 10
     bus.start()
     await bus.drain()
-    taken = [bus.publish(numbered(PRICE)) for _ in range(9)]
-    assert sum(taken) == 7
-    assert sum(bus.publish(numbered(CANDLE)) for _ in range(9)) == 3
+    assert [bus.publish(numbered(PRICE)) for _ in range(9)] == [True] * 7 + [False] * 2
+    assert [bus.publish(numbered(CANDLE)) for _ in range(5)] == [True] * 3 + [False] * 2
 
 
 async def test_fail_raises_and_delivers_nothing(bus: EventBus, numbered: Make) -> None:

@@ -327,11 +327,11 @@ class EventBus:
             if least <= 0.0:
                 changed.cancel()
                 return
-            try:
-                async with asyncio.timeout(None if least == math.inf else least):
-                    await changed
-            except TimeoutError:
-                continue
+            if least == math.inf:
+                await changed
+            else:
+                await asyncio.wait([changed], timeout=least)
+                changed.cancel()
 
     def _refuse_to_wait_for_oneself(self) -> None:
         task = asyncio.current_task()

@@ -52,9 +52,9 @@ class Route:
     def keep_places(self) -> None:
         """Keep half of the places that are free for the events of this route.
 
-        The other half is for routes that lead to the same queues. Call it when there is room.
+        The other half is for routes that lead to the same queues. Call it when there is room, and
+        no place is kept any more.
         """
-        self.sure_until = self.count
         free = self._free()
         if free <= 0:  # all are kept for other routes: these must ask again
             for subscription in self.bounded:
