@@ -83,8 +83,13 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the system runs and stops."""
 
     venue: str = "simulated"
+    rest: str = ""
+    ws: str = ""
+    keys_file: str = ""
     on_stop: StopPolicy = StopPolicy.FLATTEN
     drain_timeout_s: float = 10.0
+    cleanup_timeout_s: float = 60.0
+    reconcile_every_s: float = 30.0
 
 
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +133,12 @@ _COMMENTS = {
     "data.speed": "times real time, or 'max'",
     "data.on_problem": "broken rows, duplicates, disorder: fail, skip or report",
     "data.on_gap": "missing candles: fail, skip or report",
-    "run.venue": "where orders go",
+    "run.venue": "simulated, sandbox, paper, binance-testnet or binance",
+    "run.rest": "REST address of another server that speaks the exchange's protocol",
+    "run.ws": "WebSocket address of that server",
+    "run.keys_file": "file (mode 600) with key = ... and secret = ...; empty: the environment",
+    "run.cleanup_timeout_s": "how long positions are tried to be closed at the end, seconds",
+    "run.reconcile_every_s": "time between two comparisons with the exchange's account, seconds",
     "run.on_stop": "flatten: close positions on stop; keep: leave them with their stops",
     "run.drain_timeout_s": "how long queued events may take at the end, seconds",
     "account.cash": "wallet of the simulated account, quote currency",

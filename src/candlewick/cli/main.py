@@ -18,6 +18,7 @@ COMMANDS = {
     "backtest": ("backtest", "Run a strategy over candles as fast as possible."),
     "status": ("status", "Show a running engine, from another terminal."),
     "audit": ("audit", "Read, verify and replay an audit journal."),
+    "data": ("data", "Look at candle files, convert or make them."),
     "config": ("config", "Write or check a configuration file."),
 }
 

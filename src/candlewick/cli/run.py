@@ -19,17 +19,19 @@ from candlewick.cli import options
 from candlewick.cli.backtest import account
 from candlewick.cli.display import show
 from candlewick.cli.summary import console_for, print_summary
+from candlewick.cli.venues import Place, candles_of, check_venue, opened, place_of
 from candlewick.config import Config
-from candlewick.errors import ConfigError, nearest
+from candlewick.errors import ConfigError
 from candlewick.live import Outcome, SystemSettings, TradingSystem, observed
+from candlewick.live.assembly import network_system, new_run_id
 from candlewick.live.loop import run_async
+from candlewick.live.network import NetworkSettings
 from candlewick.live.notices import JournalRoom, notified
 from candlewick.logs import LogSystem, hide
 from candlewick.notifications import senders_from
+from candlewick.strategies import Strategy, build_strategy, load_strategy
 
 app = typer.Typer()
-
-VENUES = ("simulated",)
 
 
 @app.command()
@@ -50,6 +52,15 @@ def run(
     journal: Annotated[
         Path | None, typer.Option("--journal", "-j", help="Directory of the audit journal.")
     ] = None,
+    rest: Annotated[
+        str | None, typer.Option("--rest", help="REST address of a server that speaks like it.")
+    ] = None,
+    ws: Annotated[
+        str | None, typer.Option("--ws", help="WebSocket address of that server.")
+    ] = None,
+    real_money: Annotated[
+        bool, typer.Option("--real-money", help="Yes, trade on the exchange itself.")
+    ] = False,
     on_stop: Annotated[
         str | None, typer.Option("--on-stop", help="flatten closes positions; keep leaves them.")
     ] = None,
@@ -70,33 +81,45 @@ def run(
         config, params=param, strategy_name=strategy, run_venue=venue, data_files=data,
         data_symbols=symbol, data_interval=interval, data_speed=_speed(speed),
         data_candles=candles, journal_directory=None if journal is None else str(journal),
-        run_on_stop=on_stop, data_seed=seed, account_cash=cash, account_fee_taker=fee_taker,
-        account_fee_maker=fee_maker, account_slippage_bps=slippage_bps, data_on_gap=on_gap,
-        data_on_problem=on_problem, monitoring_port=metrics_port,
+        run_on_stop=on_stop, run_rest=rest, run_ws=ws, data_seed=seed, account_cash=cash,
+        account_fee_taker=fee_taker, account_fee_maker=fee_maker,
+        account_slippage_bps=slippage_bps, data_on_gap=on_gap, data_on_problem=on_problem,
+        monitoring_port=metrics_port,
     )  # fmt: skip
-    if settings.run.venue not in VENUES:
-        hint = nearest(settings.run.venue, VENUES)
-        raise ConfigError(
-            f"unknown venue {settings.run.venue!r}{hint} (known: {', '.join(VENUES)})"
-        )
-    market = options.market_from(settings)
-    parts = prepare(
-        settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
-    )
+    check_venue(settings, real_money=real_money)
     console = console_for(stderr=json)
-    for line in options.problem_lines(market):
-        console.print(f"[yellow]{line}[/]", soft_wrap=True)
-    with LogSystem(settings.log.level, settings.log.file or None):
-        outcome = run_async(_run(parts, settings, console, quiet=json))
+    if settings.run.venue == "simulated":
+        outcome, label = _on_simulated(settings, console, quiet=json)
+    else:
+        outcome, label = _on_network(settings, console, quiet=json)
     if json:
         typer.echo(msgspec.json.encode(outcome.summary.as_json()).decode())
     else:
-        print_summary(outcome.summary, market.label, console)
+        print_summary(outcome.summary, label, console)
     for problem in outcome.problems:
         console.print(f"[red]not as it should be: {problem}[/]", soft_wrap=True)
     if outcome.error:
         console.print(f"[red]stopped by an unexpected error: {outcome.error}[/]", soft_wrap=True)
     return outcome.exit_code
+
+
+def _on_simulated(settings: Config, console: Console, *, quiet: bool) -> tuple[Outcome, str]:
+    market = options.market_from(settings)
+    parts = prepare(
+        settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
+    )
+    for line in options.problem_lines(market):
+        console.print(f"[yellow]{line}[/]", soft_wrap=True)
+    with LogSystem(settings.log.level, settings.log.file or None):
+        return run_async(_run_simulated(parts, settings, console, quiet=quiet)), market.label
+
+
+def _on_network(settings: Config, console: Console, *, quiet: bool) -> tuple[Outcome, str]:
+    strategy = build_strategy(load_strategy(settings.strategy.name), settings.strategy.params)
+    where = place_of(settings)
+    with LogSystem(settings.log.level, settings.log.file or None):
+        outcome = run_async(_run_network(strategy, where, settings, console, quiet=quiet))
+    return outcome, f"the market of {settings.run.rest or settings.run.venue}"
 
 
 def _speed(text: str | None) -> float | str | None:
@@ -108,36 +131,73 @@ def _speed(text: str | None) -> float | str | None:
         raise ConfigError(f"--speed {text!r} must be a number or max") from None
 
 
-async def _run(parts: Run, settings: Config, console: Console, *, quiet: bool) -> Outcome:
-    speed = settings.data.speed
-    run_id = f"sim{settings.data.seed}"
-    senders, room = senders_from(os.environ, hide), JournalRoom()
-    # realtime: allow RT101 - nothing else runs before the journal is open
-    journal = AuditLogger(
+def _journal(settings: Config, run_id: str, room: JournalRoom) -> AuditLogger:
+    return AuditLogger(
         settings.journal.directory,
         run_id=run_id,
         durability=settings.journal.durability,
         segment_bytes=settings.journal.segment_mb * 1024 * 1024,
         on_state=room,
     )
-    system = TradingSystem.simulated(
-        parts,
-        journal,
-        risk=settings.risk,
-        settings=SystemSettings(
-            run_id=run_id,
-            speed=None if speed == "max" else float(speed),
-            on_stop=settings.run.on_stop,
-            drain_timeout_s=settings.run.drain_timeout_s,
-            tune_collector=True,
-        ),
+
+
+def _system_settings(settings: Config, run_id: str, account: str = "") -> SystemSettings:
+    speed = settings.data.speed
+    return SystemSettings(
+        run_id=run_id,
+        account=account,
+        speed=None if speed == "max" else float(speed),
+        on_stop=settings.run.on_stop,
+        drain_timeout_s=settings.run.drain_timeout_s,
+        cleanup_timeout_s=settings.run.cleanup_timeout_s,
+        tune_collector=True,
     )
-    with journal:
-        async with (
-            observed(system, settings.monitoring),
-            notified(system, senders, settings.notifications, room),
-        ):
-            return await _shown(system, console, quiet=quiet)
+
+
+async def _run_simulated(parts: Run, settings: Config, console: Console, *, quiet: bool) -> Outcome:
+    run_id, room = f"sim{settings.data.seed}", JournalRoom()
+    # realtime: allow RT101 - nothing else runs before the journal is open
+    with _journal(settings, run_id, room) as journal:
+        system = TradingSystem.simulated(
+            parts, journal, risk=settings.risk, settings=_system_settings(settings, run_id)
+        )
+        return await _watched(system, settings, room, console, quiet=quiet)
+
+
+async def _run_network(
+    strategy: Strategy, where: Place, settings: Config, console: Console, *, quiet: bool
+) -> Outcome:
+    run_id, room = new_run_id(), JournalRoom()
+    # realtime: allow RT101 - nothing else runs before the journal is open
+    with _journal(settings, run_id, room) as journal:
+        async with opened(settings, where) as connection:
+            system = await network_system(
+                connection.venue,
+                journal,
+                strategy=strategy,
+                name=settings.strategy.name,
+                symbols=connection.symbols,
+                interval=connection.interval,
+                risk=settings.risk,
+                settings=_system_settings(settings, run_id, connection.account),
+                network=NetworkSettings(
+                    reconcile_every_s=settings.run.reconcile_every_s,
+                    candles=candles_of(settings, where),
+                ),
+            )
+            return await _watched(system, settings, room, console, quiet=quiet)
+
+
+async def _watched(
+    system: TradingSystem, settings: Config, room: JournalRoom, console: Console, *, quiet: bool
+) -> Outcome:
+    """Run a system with its metrics served, its notices told and its figures shown."""
+    senders = senders_from(os.environ, hide)
+    async with (
+        observed(system, settings.monitoring),
+        notified(system, senders, settings.notifications, room),
+    ):
+        return await _shown(system, console, quiet=quiet)
 
 
 async def _shown(system: TradingSystem, console: Console, *, quiet: bool) -> Outcome:

@@ -68,7 +68,8 @@ async def network_system(
         if interval_ms(other) <= interval_ms(interval):
             raise ConfigError(f"{name} wants {other} candles; run it on a shorter --interval")
     instruments = dict(await venue.instruments(symbols))
-    memory = await asyncio.to_thread(recover_from, Path(journal.directory), venue.name)
+    account = settings.account or venue.name
+    memory = await asyncio.to_thread(recover_from, Path(journal.directory), account)
     engine = TradingEngine(
         strategy,
         instruments,

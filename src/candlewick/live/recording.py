@@ -79,13 +79,14 @@ class Recorder:
         data: str,
         awaits_snapshot: bool = False,
         memory: Memory | None = None,
+        account: str = "",
     ) -> None:
         """Record all that rebuilds the engine."""
         self._log(
             EventType.ENGINE_STARTED,
             {
                 "version": candlewick.__version__,
-                "run_id": self.journal.run_id,
+                "run_id": engine.run_id,
                 "time": time,
                 "venue": venue,
                 "strategy": strategy,
@@ -99,6 +100,7 @@ class Recorder:
                 "data": data,
                 "awaits_snapshot": awaits_snapshot,
                 "memory": memory,
+                "account": account,
             },
         )
 

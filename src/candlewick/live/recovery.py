@@ -74,11 +74,11 @@ class _Symbol:
         )  # fmt: skip
 
 
-def recover(records: Iterable[_Record], venue: str) -> Memory | None:
-    """Read what earlier runs on ``venue`` have left; None when there was none.
+def recover(records: Iterable[_Record], account: str) -> Memory | None:
+    """Read what earlier runs on ``account`` have left; None when there was none.
 
     Each run's first record holds the memory it began with, so the records may start with the last
-    run's. Runs on other venues are skipped: their positions are those of another account.
+    run's. Runs on other accounts are skipped.
     """
     symbols: dict[str, _Symbol] = {}
     day_end, day_start, last_time = 0, 0.0, 0
@@ -87,7 +87,7 @@ def recover(records: Iterable[_Record], venue: str) -> Memory | None:
     for record in records:
         kind, data = record.type, record.data
         if kind == EventType.ENGINE_STARTED:
-            ours = data["venue"] == venue
+            ours = data["account"] == account
             if ours:
                 found = True
                 began = msgspec.convert(data["memory"], Memory | None) or Memory()
@@ -108,15 +108,15 @@ def recover(records: Iterable[_Record], venue: str) -> Memory | None:
     return Memory(memories, day_end, day_start, last_time, strategy)
 
 
-def recover_from(directory: Path, venue: str) -> Memory | None:
-    """Do it for a journal directory, reading no further back than the last run on ``venue``."""
+def recover_from(directory: Path, account: str) -> Memory | None:
+    """Do it for a journal directory, reading no further back than the last run on ``account``."""
     if not any(directory.glob("*.jsonl*")):
         return None
     started = 0
     for record in read(directory, types=[EventType.ENGINE_STARTED]):
-        if record.data["venue"] == venue:
+        if record.data["account"] == account:
             started = record.time_ns // 1_000_000
-    return recover(read(directory, since=started), venue) if started else None
+    return recover(read(directory, since=started), account) if started else None
 
 
 def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> int:

@@ -31,7 +31,7 @@ from candlewick.models import (
     StreamStatus,
 )
 from candlewick.risk import RiskSettings
-from candlewick.strategies import build_strategy, load_strategy
+from candlewick.strategies import Strategy, build_strategy, load_strategy
 
 __all__ = ["Difference", "Replayed", "replay"]
 
@@ -93,12 +93,14 @@ class Replayed(msgspec.Struct, frozen=True):
         return self.first_difference is None
 
 
-def replay(directory: str | Path, *, strategy: str = "", run_id: str = "") -> Replayed:
+def replay(
+    directory: str | Path, *, strategy: str | type[Strategy] = "", run_id: str = ""
+) -> Replayed:
     """Replay the runs of a journal, up to the first difference.
 
     Args:
         directory: of the journal.
-        strategy: name or ``file.py:Class`` to take instead of the recorded one.
+        strategy: name, ``file.py:Class`` or class to take instead of the recorded one.
         run_id: replay the runs of this id only; empty for all.
 
     Raises:
@@ -161,7 +163,7 @@ class _Made(msgspec.Struct):
 class _Run:
     """One run of an engine: the recorded and the fresh one, side by side."""
 
-    def __init__(self, started: Record, strategy: str) -> None:
+    def __init__(self, started: Record, strategy: str | type[Strategy]) -> None:
         data = _fields(started)
         self.run_id = str(data.get("run_id", ""))
         self.inputs = self.compared = self.unrecorded = 0
@@ -309,7 +311,7 @@ class _Run:
         return self.difference
 
 
-def _engine_of(started: Record, strategy: str) -> TradingEngine:
+def _engine_of(started: Record, strategy: str | type[Strategy]) -> TradingEngine:
     """Build the engine that a run's first record describes."""
     data = _fields(started)
     try:
@@ -318,7 +320,9 @@ def _engine_of(started: Record, strategy: str) -> TradingEngine:
         raise DataError(
             f"record {started.sequence} does not describe an engine: {error}"
         ) from error
-    made = build_strategy(load_strategy(strategy or settings.strategy), settings.params)
+    if not isinstance(strategy, type):
+        strategy = load_strategy(strategy or settings.strategy)
+    made = build_strategy(strategy, settings.params)
     engine = TradingEngine(
         made,
         settings.instruments,

@@ -39,11 +39,13 @@ _BACKOFF_S = 0.25
 class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the system runs. ``speed`` is a multiple of real time, None for no pace.
 
+    ``account`` is what tells one account from another in the journal, without a secret.
     ``cleanup_timeout_s`` and ``cleanup_attempts`` bound the closing of positions at the end.
     ``tune_collector`` is for a process that does nothing else: see `tuned_collector`.
     """
 
     run_id: str = "sim0"
+    account: str = ""
     speed: float | None = None
     on_stop: StopPolicy = StopPolicy.FLATTEN
     drain_timeout_s: float = 10.0
@@ -213,6 +215,7 @@ class TradingSystem:
             data=run.market.label,
             awaits_snapshot=self.over_network,
             memory=self.memory,
+            account=self.settings.account or self.venue.name,
         )
 
     # -- stopping --------------------------------------------------------------------------------
@@ -228,11 +231,11 @@ class TradingSystem:
         self.shell.save_strategy()
         self.recorder.finishing()
         await self.shell.act(self.engine.finish())
+        await self.shell.close()
+        await self.driver.close()
         left = await self.bus.stop(self.settings.drain_timeout_s)
         if left:
             self.recorder.not_handled(dict(left))
-        await self.shell.close()
-        await self.driver.close()
         self.recorder.stopped(self.engine.now, self._exit_code(problems))
         self.journal.stop()
         return problems

@@ -1,0 +1,150 @@
+"""From the configuration to a venue over a network: the exchange, its testnet, a sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from candlewick.cli import options
+from candlewick.config import Config
+from candlewick.data import Market
+from candlewick.errors import ConfigError, nearest
+from candlewick.live.assembly import MarketVenue
+from candlewick.logs import hide
+from candlewick.venues.binance import ApiKeys, BinanceSettings, BinanceVenue
+
+__all__ = [
+    "NETWORK",
+    "VENUES",
+    "Connection",
+    "Place",
+    "candles_of",
+    "check_venue",
+    "keys_of",
+    "opened",
+    "place_of",
+]
+
+NETWORK = ("sandbox", "binance-testnet", "binance")
+VENUES = ("simulated", *NETWORK)
+_AFTERWARDS = 1_000
+
+
+Place = ApiKeys | Market
+"""Keys for a server of somebody else, or the market of a sandbox of one's own."""
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """A venue, what its account is called in the journal, and the symbols and interval to trade."""
+
+    venue: MarketVenue
+    account: str
+    symbols: tuple[str, ...]
+    interval: str
+
+
+def check_venue(config: Config, *, real_money: bool) -> None:
+    """Raise ConfigError for an unknown venue, or for real money without a word about it."""
+    name = config.run.venue
+    if name not in VENUES:
+        raise ConfigError(
+            f"unknown venue {name!r}{nearest(name, VENUES)} (known: {', '.join(VENUES)})"
+        )
+    if bool(config.run.rest) != bool(config.run.ws):
+        raise ConfigError("--rest and --ws belong together: give both")
+    if name == "binance" and not config.run.rest and not real_money:
+        raise ConfigError(
+            "--venue binance trades with real money: say so with --real-money, or try"
+            " --venue sandbox, which needs neither keys nor money"
+        )
+
+
+def place_of(config: Config) -> Place:
+    """Read what the venue needs before anything starts: keys, or the candles of a sandbox."""
+    if config.run.venue != "sandbox" or config.run.rest:
+        return keys_of(config)
+    wanted = config.data.candles
+    longer = wanted + _AFTERWARDS if wanted else 0
+    data = msgspec.structs.replace(config.data, candles=longer)
+    market = options.market_from(msgspec.structs.replace(config, data=data))
+    if min(len(table) for table in market.tables) <= _AFTERWARDS:
+        raise ConfigError(f"a sandbox needs more than {_AFTERWARDS} candles of each symbol")
+    return market
+
+
+def candles_of(config: Config, place: Place) -> int:
+    """After how many candles the run ends; 0 means never.
+
+    A sandbox's market goes on for a while after that, so that positions can be closed in it.
+    """
+    if not isinstance(place, Market):
+        return config.data.candles
+    most = min(len(table) for table in place.tables) - _AFTERWARDS
+    return min(config.data.candles or most, most)
+
+
+def keys_of(config: Config) -> ApiKeys:
+    """The account's keys, from the file of the configuration or the environment."""
+    if config.run.keys_file:
+        keys = ApiKeys.from_file(config.run.keys_file)
+    else:
+        keys = ApiKeys.from_environment(os.environ)
+    hide(keys.key)
+    hide(keys.secret)
+    return keys
+
+
+@asynccontextmanager
+async def opened(config: Config, place: Place) -> AsyncIterator[Connection]:
+    """Make the venue; a sandbox of its own is started, and stopped at the end."""
+    if isinstance(place, Market):
+        async with _sandbox(config, place) as connection:
+            yield connection
+        return
+    keys = place
+    if config.run.rest:
+        settings = BinanceSettings.at(config.run.rest, config.run.ws)
+    elif config.run.venue == "binance-testnet":
+        settings = BinanceSettings.testnet()
+    else:
+        settings = BinanceSettings()
+    venue = BinanceVenue(settings, keys, hide=hide)
+    symbols = tuple(symbol.upper() for symbol in config.data.symbols) or ("BTCUSDT",)
+    interval = config.data.interval or "1m"
+    try:
+        yield Connection(venue, fingerprint(settings, keys), symbols, interval)
+    finally:
+        await venue.close()
+
+
+@asynccontextmanager
+async def _sandbox(config: Config, market: Market) -> AsyncIterator[Connection]:
+    from candlewick.sandbox import Sandbox, SandboxSettings
+
+    speed = config.data.speed
+    settings = SandboxSettings(
+        balance=config.account.cash,
+        speed=None if speed == "max" else float(speed),
+        exchange=config.account.exchange,
+        seed=config.data.seed,
+    )
+    async with Sandbox(market, settings) as sandbox:
+        keys = ApiKeys(sandbox.api_key, sandbox.api_secret)
+        hide(keys.secret)
+        at = BinanceSettings.at(sandbox.rest_url, sandbox.ws_url)
+        venue = BinanceVenue(msgspec.structs.replace(at, name="sandbox"), keys, hide=hide)
+        account = fingerprint(at, keys)
+        try:
+            yield Connection(venue, account, market.symbols, market.interval)
+        finally:
+            await venue.close()
+
+
+def fingerprint(settings: BinanceSettings, keys: ApiKeys) -> str:
+    """A name for an account that gives nothing of its keys away."""
+    digest = hashlib.sha256(f"{settings.rest_url} {keys.key}".encode()).hexdigest()
+    return f"{settings.name}-{digest[:12]}"
