@@ -41,7 +41,8 @@ class Connection:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self.opened_at = time.monotonic()
         self.last_data = self.opened_at
-        self.frames = 0
+        self._frames = 0
+        self._replies = 0
 
     @classmethod
     async def open(
@@ -76,6 +77,11 @@ class Connection:
         """The age of its data."""
         return time.monotonic() - self.last_data
 
+    @property
+    def news(self) -> int:
+        """How many frames came that were no answers to requests."""
+        return self._frames - self._replies
+
     async def read(self, on_frame: Callable[[bytes | str], None]) -> str:
         """Hand over every frame until the connection ends; returns why it did."""
         receive = self._socket.receive
@@ -85,7 +91,7 @@ class Connection:
             kind = message.type
             if kind is text or kind is binary:
                 self.last_data = time.monotonic()
-                self.frames += 1
+                self._frames += 1
                 on_frame(message.data)
             elif kind is aiohttp.WSMsgType.ERROR:
                 return f"broken: {type(message.data).__name__}"
@@ -136,6 +142,7 @@ class Connection:
 
     def answered(self, number: int | str | None, answer: Any = None, error: str = "") -> bool:
         """Take the answer to a request of ours; False when none with this number waits."""
+        self._replies += 1
         waiting = self._answers.get(number) if isinstance(number, int) else None
         if waiting is None or waiting.done():
             return False

@@ -8,7 +8,7 @@ import msgspec
 
 from candlewick.venues.binance.answers import ErrorAnswer
 from candlewick.venues.binance.messages import MarketMessage, UserMessage
-from candlewick.venues.binance.tally import Tally
+from candlewick.venues.binance.tally import UNREADABLE, Tally
 
 __all__ = ["FrameDecoder", "Reply", "market_decoder", "user_decoder"]
 
@@ -53,7 +53,7 @@ class FrameDecoder(Generic[T]):
         """Return the message in a frame, or the reply; None for what is counted only."""
         try:
             frame = self._frame.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             return self._other(data, error)
         if frame.data is not None:
             message: T = frame.data
@@ -64,7 +64,7 @@ class FrameDecoder(Generic[T]):
         """Find out what a frame is that is no message of a combined stream."""
         try:
             content = _ANYTHING.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as broken:
+        except UNREADABLE as broken:
             self._tally.saw_malformed(self._source, broken, data)
             return None
         if isinstance(content, dict):
@@ -86,7 +86,7 @@ class FrameDecoder(Generic[T]):
             return None
         try:
             message: T = msgspec.convert(inner, self._message, strict=False)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             self._tally.saw_malformed(self._source, error, data)
             return None
         return message

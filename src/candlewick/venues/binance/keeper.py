@@ -150,8 +150,9 @@ class Keeper:
                 timeout=max(0.0, due_s),
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if link.connection.frames > len(self._streams):
-                backoff.reset()  # it did bring something
+            connection = link.connection
+            if connection.news or connection.age_s > self._settings.backoff_max_s:
+                backoff.reset()  # it was worth something
             if link.reader.done():
                 self._link = None
                 return link.reader.result()
@@ -172,17 +173,14 @@ class Keeper:
             self._tally.events[f"{self._name}_not_replaced"] += 1
             _log.warning("the %s stream cannot be replaced: %s", self._name, error)
             return old, backoff.next_s()
-        before = old.connection.frames
+        before = old.connection.news
         await asyncio.wait(
             [new.reader, old.reader],
             timeout=self._settings.overlap_s,
             return_when=asyncio.FIRST_COMPLETED,
         )
         self._successor = None
-        is_silent = (
-            new.connection.frames <= (1 if self._streams else 0)
-            and old.connection.frames > before + 1
-        )
+        is_silent = not new.connection.news and old.connection.news > before
         if new.reader.done() or (is_silent and not old.reader.done()):
             await new.close()
             self._tally.events[f"{self._name}_not_replaced"] += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from candlewick.models import Event, EventKind, Fill, Instrument, OrderUpdate
+from candlewick.venues.binance.failures import Code
 from candlewick.venues.binance.messages import AlgoUpdate, OrderTradeUpdate, TradeLite
 from candlewick.venues.binance.orders import (
     ALGO_STATUS,
@@ -139,10 +140,14 @@ class Reporter:
             self.told(held)
 
     def told(self, update: OrderUpdate) -> None:
-        """Publish an update."""
+        """Publish an update, unless the order's end was told already and this is older."""
         tracked = self._register.get(update.client_id)
-        if tracked is not None and update.status.is_final:
-            tracked.is_final = True
+        if tracked is not None:
+            if tracked.is_final and not update.status.is_final:
+                self._tally.events["old_updates"] += 1
+                return
+            if update.status.is_final and update.code != Code.UNKNOWN_ORDER:
+                tracked.is_final = True
         self._publish(Event(EventKind.ORDER_UPDATED, update, update.time))
 
     def step_of(self, symbol: str) -> float:

@@ -23,7 +23,7 @@ from candlewick.venues.binance.keys import ApiKeys
 from candlewick.venues.binance.limits import Limits, Urgency
 from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.signing import Params, encoded, signed_query
-from candlewick.venues.binance.tally import Tally
+from candlewick.venues.binance.tally import UNREADABLE, Tally
 
 __all__ = ["RestClient"]
 
@@ -159,7 +159,7 @@ class RestClient:
         if status == 200:
             try:
                 return endpoint.decoder.decode(body)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 self._tally.saw_malformed(f"rest {endpoint.path}", error, body)
                 raise OutcomeUnknown(
                     f"{_name(endpoint)}: the answer cannot be understood: {error}"
@@ -209,7 +209,7 @@ class RestClient:
         try:
             answer = _ERROR.decode(body)
             code, message = answer.code, self._redacted(answer.msg[:300])
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             self._tally.saw_malformed(f"rest {endpoint.path}", error, body)
         self._tally.events[f"refused_{code or status}"] += 1
         wait_s = _retry_after_s(headers)

@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
-__all__ = ["Malformed", "OnMalformed", "PublishError", "Tally"]
+__all__ = ["UNREADABLE", "Malformed", "OnMalformed", "PublishError", "Tally"]
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: no JSON, another type, no UTF-8, or brackets within brackets for ever."""
 
 _KINDS = 100  # kinds of unknown messages that are told apart
 _SHOWN = 1_000  # characters of a message that are shown

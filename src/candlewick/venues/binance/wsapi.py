@@ -17,7 +17,7 @@ from candlewick.venues.binance.limits import Limits, Urgency
 from candlewick.venues.binance.rest import RestClient
 from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.signing import Params, signed_params
-from candlewick.venues.binance.tally import Tally
+from candlewick.venues.binance.tally import UNREADABLE, Tally
 
 __all__ = ["WsApi"]
 
@@ -72,7 +72,7 @@ class WsApi:
     def _on_frame(self, connection: Connection, frame: bytes | str) -> None:
         try:
             answer = _ANSWER.decode(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             self._tally.saw_malformed("order", error, frame)
             return
         if not connection.answered(answer.id, answer):
@@ -101,7 +101,7 @@ class WsApi:
         if answer.status == 200:
             try:
                 return endpoint.decoder.decode(answer.result)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 self._tally.saw_malformed("order", error, bytes(answer.result))
                 raise OutcomeUnknown(
                     f"{method}: the answer cannot be understood: {error}"
