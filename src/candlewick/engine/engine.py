@@ -90,6 +90,7 @@ class TradingEngine:
             raise ValidationError("an engine needs at least one instrument")
         self.risk = risk or RiskSettings()
         self.strategy = strategy
+        self.run_id = run_id
         self.interval = interval
         self.balance = balance
         self.equity = balance
