@@ -6,14 +6,13 @@ from the open over the nearer extreme and the other one to the close, on ticks.
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator, Sequence
 from heapq import merge
 from pathlib import Path
 
 import msgspec
 
-from candlewick.data import Market
+from candlewick.data import Market, load_capture
 from candlewick.errors import DataError
 from candlewick.models import INTERVAL_MS, Candle, CandleTable, Instrument
 from candlewick.sandbox.settings import SandboxSettings
@@ -55,53 +54,21 @@ class CandleStep(msgspec.Struct, frozen=True, gc=False):
 Step = TradeStep | CloseStep | CandleStep
 
 
-class _CapturedTrade(msgspec.Struct):
-    e: str = ""
-    s: str = ""
-    p: str = ""
-    q: str = ""
-    t: int = 0
-    T: int = 0
-    m: bool = False
-
-
-class _Captured(msgspec.Struct):
-    data: _CapturedTrade
-
-
 def read_capture(path: str | Path) -> list[TradeStep]:
-    """Read the trades of a raw capture: ``<receive time ns> <combined message>`` a line.
-
-    Trades that the capture holds twice or out of order are put in order once.
+    """Read the trades of a raw capture, oldest first; whose price falls, the buyer was the maker.
 
     Raises:
-        DataError: no trade, or a line that is not of this kind.
+        DataError: the file cannot be read, or holds no trade.
     """
-    path = Path(path)
-    decode = msgspec.json.Decoder(_Captured).decode
-    found: dict[tuple[str, int], TradeStep] = {}
-    for number, line in enumerate(_lines_of(path), start=1):
-        _, _, text = line.partition(b" ")
-        if b'"e":"trade"' not in text:
-            continue
-        try:
-            trade = decode(text).data
-            step = TradeStep(trade.T, trade.s, float(trade.p), float(trade.q), trade.m)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise DataError(f"{path.name}, line {number}: {error}") from error
-        if step.price > 0.0:  # trades of the insurance fund carry no price
-            found[trade.s, trade.t] = step
-    if not found:
-        raise DataError(f"{path.name} holds no trade")
-    return sorted(found.values(), key=lambda step: step.time)
-
-
-def _lines_of(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as raw:
-            yield from gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    before: dict[str, float] = {}
+    steps = []
+    for trade in load_capture(path).prices():
+        falls = trade.price < before.get(trade.symbol, trade.price)
+        steps.append(TradeStep(trade.time, trade.symbol, trade.price, trade.quantity, falls))
+        before[trade.symbol] = trade.price
+    if not steps:
+        raise DataError(f"{path} holds no trade")
+    return sorted(steps, key=lambda step: step.time)
 
 
 def shift_for(first_time: int, settings: SandboxSettings, interval_ms: int, now_ms: int) -> int:

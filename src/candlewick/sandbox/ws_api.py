@@ -23,10 +23,6 @@ _encode = msgspec.json.Encoder().encode
 _SIGNED, _KEY = Security.SIGNED, Security.KEY
 
 
-def _depth(call: Call) -> Any:
-    return rest_market.depth(call)
-
-
 def _book_ticker(call: Call) -> Any:
     """As over HTTP, with the update id of the book."""
     found = rest_market.book_ticker(call)
@@ -37,8 +33,25 @@ def _book_ticker(call: Call) -> Any:
 
 
 def _account(call: Call) -> Any:
+    """As over HTTP, with the break-even prices."""
     answer = rest_account.account(call)
     answer.pop("feeBurn")
+    rows = rest_account.position_risk(call)
+    for position, row in zip(answer["positions"], rows, strict=True):
+        position["breakEvenPrice"] = row["breakEvenPrice"]
+    return answer
+
+
+def _account_v2(call: Call) -> Any:
+    answer = rest_account.account_v3(call)
+    for asset in answer["assets"]:
+        asset["marginAvailable"] = True
+    return answer
+
+
+def _modify(call: Call) -> Any:
+    answer = rest_trade.modify(call)
+    answer.pop("pair")
     return answer
 
 
@@ -46,13 +59,13 @@ METHODS: dict[str, Endpoint] = {
     endpoint.path: endpoint
     for endpoint in (
         Endpoint("WS", "order.place", rest_trade.place, 0, _SIGNED, 1),
-        Endpoint("WS", "order.modify", rest_trade.modify, 0, _SIGNED, 1),
+        Endpoint("WS", "order.modify", _modify, 0, _SIGNED, 1),
         Endpoint("WS", "order.cancel", rest_trade.cancel, 1, _SIGNED),
         Endpoint("WS", "order.status", rest_trade.query, 1, _SIGNED),
         Endpoint("WS", "algoOrder.place", rest_trade.place_algo, 0, _SIGNED, 1),
         Endpoint("WS", "algoOrder.cancel", rest_trade.cancel_algo, 1, _SIGNED),
         Endpoint("WS", "account.status", _account, 5, _SIGNED),
-        Endpoint("WS", "v2/account.status", rest_account.account_v3, 5, _SIGNED),
+        Endpoint("WS", "v2/account.status", _account_v2, 5, _SIGNED),
         Endpoint("WS", "account.balance", rest_account.balance, 5, _SIGNED),
         Endpoint("WS", "v2/account.balance", rest_account.balance, 5, _SIGNED),
         Endpoint("WS", "account.position", rest_account.position_risk, 5, _SIGNED),
@@ -60,7 +73,7 @@ METHODS: dict[str, Endpoint] = {
         Endpoint("WS", "userDataStream.start", rest_account.start_key, 5, _KEY),
         Endpoint("WS", "userDataStream.ping", rest_account.prolong_key, 1, _KEY),
         Endpoint("WS", "userDataStream.stop", rest_account.close_key, 1, _KEY),
-        Endpoint("WS", "depth", _depth, 10),
+        Endpoint("WS", "depth", rest_market.depth, 10),
         Endpoint("WS", "ticker.price", rest_market.ticker_price, 1),
         Endpoint("WS", "ticker.book", _book_ticker, 2),
     )
