@@ -16,7 +16,7 @@ from candlewick.data.synthetic import synthetic_market
 from candlewick.errors import ConfigError, DataError
 from candlewick.models import CandleTable, Instrument, interval_ms
 
-__all__ = ["Market", "load_market", "market_of"]
+__all__ = ["Market", "files_of", "load_market", "market_of", "missing_in"]
 
 _SUFFIXES = (".csv", ".csv.gz", ".zip", ".parquet")
 
@@ -118,7 +118,7 @@ def load_market(
             instruments=[guess_instrument(name) for name in names],
         )
         return market_of(made, label)
-    files = _files_of(paths)
+    files = files_of(paths)
     on_problem, on_gap = OnProblem(on_problem), OnProblem(on_gap)
     tables: list[CandleTable] = []
     problems: list[Problem] = []
@@ -134,7 +134,8 @@ def load_market(
     return market.first(candles)
 
 
-def _files_of(paths: Sequence[str | Path]) -> list[Path]:
+def files_of(paths: Sequence[str | Path]) -> list[Path]:
+    """The files among ``paths``, and the candle files in the folders among them, by name."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():

@@ -47,10 +47,10 @@ def read_parquet(path: Path) -> Rows:
 
 
 def write_parquet(table: CandleTable, path: Path) -> None:
-    """Write a table; times stay UTC ms (int64). The caller sees to it that ``path`` is not torn."""
+    """Write a table; times stay UTC ms (int64). Raises OSError when it cannot be written."""
     polars = _polars(path, "writing")
     frame = polars.DataFrame({name: getattr(table, name) for name in _COLUMNS})
     try:
         frame.write_parquet(path, compression="zstd", statistics=True)
-    except (OSError, polars.exceptions.PolarsError) as error:
-        raise DataError(f"{path} cannot be written: {error}") from error
+    except polars.exceptions.PolarsError as error:
+        raise OSError(str(error)) from error
