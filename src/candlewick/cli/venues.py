@@ -32,6 +32,7 @@ __all__ = [
 NETWORK = ("sandbox", "binance-testnet", "binance")
 VENUES = ("simulated", *NETWORK)
 _AFTERWARDS = 1_000
+_PLENTY = 1_000_000_000
 
 
 Place = ApiKeys | Market
@@ -123,13 +124,18 @@ async def opened(config: Config, place: Place) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def _sandbox(config: Config, market: Market) -> AsyncIterator[Connection]:
-    from candlewick.sandbox import Sandbox, SandboxSettings
+    from candlewick.sandbox import Limits, Sandbox, SandboxSettings
 
     speed = config.data.speed
+    # request limits count real time: a market that runs faster would break them at once
+    limits = Limits()
+    if speed != 1.0:
+        limits = Limits(weight=_PLENTY, orders_10s=_PLENTY, orders_1m=_PLENTY)
     settings = SandboxSettings(
         balance=config.account.cash,
         speed=None if speed == "max" else float(speed),
         exchange=config.account.exchange,
+        limits=limits,
         seed=config.data.seed,
     )
     async with Sandbox(market, settings) as sandbox:
