@@ -45,15 +45,15 @@ def show(
 def convert_files(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="SRC... DST", help="Files or folders; the file to write."),
+        typer.Argument(metavar="SRC... DST", help="Files or folders, then the file to write."),
     ],
     symbol: Annotated[str, typer.Option("--symbol", help="What to pick, or a name.")] = "",
     interval: Annotated[str, typer.Option("--interval", help="Aggregate to it, as 1h.")] = "",
     on_gap: Annotated[
-        OnProblem, typer.Option("--on-gap", help="What to do about missing candles.")
+        OnProblem, typer.Option("--on-gap", help="Missing candles: fail, skip or report.")
     ] = OnProblem.REPORT,
     on_problem: Annotated[
-        OnProblem, typer.Option("--on-problem", help="What to do about broken rows.")
+        OnProblem, typer.Option("--on-problem", help="Broken rows: fail, skip or report.")
     ] = OnProblem.FAIL,
     force: Force = False,
     json: options.Json = False,
