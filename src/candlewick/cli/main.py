@@ -19,6 +19,7 @@ COMMANDS = {
     "status": ("status", "Show a running engine, from another terminal."),
     "audit": ("audit", "Read, verify and replay an audit journal."),
     "data": ("data", "Look at candle files, convert or make them."),
+    "sandbox": ("sandbox", "Serve an exchange for tests: the real protocol, on this machine."),
     "config": ("config", "Write or check a configuration file."),
 }
 
