@@ -6,8 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+import pytest
 
 from candlewick.bus import BusReport, EventBus, HandlerInfo, Mode, ReportKind
+from candlewick.bus.activity import Activity
+from candlewick.bus.thread import ThreadWorker
 from candlewick.models import Event, EventKind
 
 Make = Callable[..., Event]
@@ -135,25 +141,98 @@ async def test_an_inline_handler_that_raises_goes_on(
     assert len(reports) == 1
 
 
-async def test_workers_take_turns(bus: EventBus, numbered: Make) -> None:
+@pytest.mark.parametrize("awaited", [True, False])
+async def test_workers_take_turns(numbered: Make, awaited: bool) -> None:
     """Handlers that never suspend let others run: neither finishes its queue in one go."""
+    bus = EventBus(budget_ms=60_000.0)
     turns: list[str] = []
-    loop = asyncio.get_running_loop()
 
-    def handler(name: str) -> Callable[[Event], object]:
-        async def handle(event: Event) -> None:
-            until = loop.time() + 0.0005
-            while loop.time() < until:
+    def handler(name: str) -> Callable[[Event], Any]:
+        def called(event: Event) -> None:
+            until = perf_counter() + 0.0005
+            while perf_counter() < until:
                 pass
             turns.append(name)
 
-        return handle
+        async def handle(event: Event) -> None:
+            called(event)
+
+        return handle if awaited else called
 
     for name in "ab":
-        bus.subscribe(CANDLE, handler(name), name=name)  # type: ignore[arg-type]
+        bus.subscribe(CANDLE, handler(name), name=name, mode="inline")
     bus.start()
     for _ in range(50):
         bus.publish(numbered())
     await bus.drain()
     changes = sum(one != other for one, other in pairwise(turns))
-    assert changes >= 25
+    assert changes >= 10
+    await bus.stop()
+
+
+class _WhenFallingAsleep(Activity):
+    """Lets an event come after a thread's last look at its queue, before it is seen asleep."""
+
+    __slots__ = ("come",)
+    come: Callable[[], None] | None
+
+    @property
+    def is_watched(self) -> bool:
+        come, self.come = self.come, None
+        if come is not None:
+            come()
+        return False
+
+
+async def test_an_event_that_comes_while_the_thread_falls_asleep_is_handled(
+    bus: EventBus, numbered: Make
+) -> None:
+    loop, handled = asyncio.get_running_loop(), asyncio.Event()
+    subscription = bus.subscribe(
+        CANDLE, lambda event: loop.call_soon_threadsafe(handled.set), mode="thread"
+    )
+    activity = _WhenFallingAsleep()
+    activity.come = lambda: subscription.pending.put(numbered())
+    worker = ThreadWorker(subscription, activity)
+    subscription.employ(worker)
+    await handled.wait()
+    assert await worker.end(30.0)
+
+
+class _TakesFirst:
+    """Stands in for the lock: the loop takes the event away while the thread waits for it."""
+
+    def __init__(self, take: Callable[[], object]) -> None:
+        self.take: Callable[[], object] | None = take
+
+    def __enter__(self) -> None:
+        if self.take is not None:
+            self.take()
+        self.take = None
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "conflate"])
+async def test_an_event_that_is_taken_away_from_the_thread_does_not_end_it(
+    bus: EventBus, numbered: Make, overflow: str
+) -> None:
+    price = EventKind.PRICE_UPDATED
+    loop, handled = asyncio.get_running_loop(), asyncio.Event()
+    seen: list[int] = []
+
+    def handler(event: Event) -> None:
+        seen.append(event.sequence)
+        loop.call_soon_threadsafe(handled.set)
+
+    subscription = bus.subscribe(price, handler, overflow=overflow)
+    bus.publish(numbered(price))
+    worker = ThreadWorker(subscription, bus.activity)
+    worker.guard = _TakesFirst(subscription.pending.take)  # type: ignore[assignment]
+    subscription.employ(worker)
+    while not subscription.asleep:  # noqa: ASYNC110 - the thread sets it
+        await asyncio.sleep(0.001)
+    bus.publish(numbered(price))
+    await handled.wait()
+    assert seen == [1]
+    assert await worker.end(30.0)
