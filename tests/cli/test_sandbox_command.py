@@ -78,9 +78,8 @@ def test_candles_and_faults_from_files(served: list[Served], tmp_path: Path) -> 
     sandbox = Served("-d", str(candles), "--faults", str(faults), "--history", "5")
     served.append(sandbox)
     klines = sandbox.get("/fapi/v1/klines?symbol=ETHUSDT&interval=1m&limit=5")
-    assert [row[4] for row in klines][:4] in (
-        ["3000", "3001", "3002", "3003"], ["3001", "3002", "3003", "3004"],
-    )  # fmt: skip
+    closes = [float(row[4]) for row in klines][:4]
+    assert closes in ([3000.0, 3001.0, 3002.0, 3003.0], [3001.0, 3002.0, 3003.0, 3004.0])
     assert [fault["kind"] for fault in sandbox.get("/sandbox/faults")] == ["drop"]
     assert sandbox.stop()[0] == 0
 
