@@ -1,7 +1,7 @@
 """Backtests: the engine and the simulated exchange in one plain loop."""
 
 from candlewick.backtesting.api import Result, backtest, run_backtest
-from candlewick.backtesting.loop import Loop, merge_order
+from candlewick.backtesting.loop import Loop, closing_together, merge_order
 from candlewick.backtesting.setup import Account, Run, prepare
 from candlewick.backtesting.summary import Summary, max_drawdown, sharpe_ratio, summarise
 
@@ -12,6 +12,7 @@ __all__ = [
     "Run",
     "Summary",
     "backtest",
+    "closing_together",
     "max_drawdown",
     "merge_order",
     "prepare",

@@ -8,7 +8,7 @@ make the same fills.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from candlewick.models import (
 )
 from candlewick.risk import Denial
 
-__all__ = ["Loop", "merge_order"]
+__all__ = ["Loop", "closing_together", "merge_order"]
 
 _BLOCK = 16_384
 
@@ -109,6 +109,10 @@ class Loop:
                     book.last = candle.close
                 else:
                     self._play(candle)
+                    if engine.failure is not None:  # raised on a fill
+                        seen += 1
+                        self._show_last(candle)
+                        break
                 seen += 1
                 history.end = seen
                 if decisions := on_candle(candle):
@@ -133,24 +137,33 @@ class Loop:
     ) -> None:
         engine = self.engine
         base = engine.interval
-        sources = [iter(table) for table in tables]
-        for count, number in enumerate(merge_order(tables).tolist(), 1):
-            candle = next(sources[number])
-            is_base = candle.interval == base
-            if is_base:
-                self._play(candle)
-            histories[number].end += 1
-            if decisions := engine.on_candle(candle):
-                self._act(decisions)
-                self._drain()
-            if is_base:
-                self.candles += 1
-                self.curve.append(engine.equity)
-                self.times.append(candle.close_time)
+        shown = 0
+        for together in closing_together(tables):
+            for _, candle in together:
+                if candle.interval == base:
+                    self._play(candle)
+            for number, candle in together:
+                histories[number].end += 1
+                if decisions := engine.on_candle(candle):
+                    self._act(decisions)
+                    self._drain()
+                if candle.interval == base:
+                    self.candles += 1
+                    self.curve.append(engine.equity)
+                    self.times.append(candle.close_time)
             if engine.failure is not None:
                 break
-            if progress is not None and not count % _BLOCK:
-                progress(self.candles)
+            if progress is not None and self.candles - shown >= _BLOCK:
+                shown = self.candles
+                progress(shown)
+        if progress is not None:
+            progress(self.candles)
+
+    def _show_last(self, candle: Candle) -> None:
+        """Mark the account to a candle that the strategy does not see any more."""
+        self._act(self.engine.on_candle(candle))
+        self._drain()
+        self.curve.append(self.engine.equity)
 
     def stop(self, policy: StopPolicy, reason: str) -> None:
         """End the run: by policy close what is held, at the last prices."""
@@ -212,6 +225,27 @@ class Loop:
 
     def _deny(self, decision: Denial) -> None:
         self.denials[decision.code] += 1
+
+
+def closing_together(tables: Sequence[CandleTable]) -> Iterator[list[tuple[int, Candle]]]:
+    """Yield the candles that close at the same time, each with the number of its table.
+
+    The market moves through all of them before the first is shown to a strategy: an order that a
+    close leads to must not meet a price from before that close, in no symbol and no interval.
+    Inside a group they come in `merge_order`.
+    """
+    sources = [iter(table) for table in tables]
+    together: list[tuple[int, Candle]] = []
+    close_time = 0
+    for number in merge_order(tables).tolist():
+        candle = next(sources[number])
+        if together and candle.close_time != close_time:
+            yield together
+            together = []
+        close_time = candle.close_time
+        together.append((number, candle))
+    if together:
+        yield together
 
 
 def merge_order(tables: Sequence[CandleTable]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

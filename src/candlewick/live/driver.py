@@ -71,13 +71,15 @@ class SimulatedDriver:
         """Play the candles."""
         shell = self.shell
         base, bus, engine = shell.engine.interval, shell.bus, shell.engine
-        async for candle in self._feed.candles():
-            if candle.interval == base:
-                while self._venue.advance(candle):
-                    await bus.drain()
-            shell.publish(Event(EventKind.CANDLE_CLOSED, candle, candle.close_time))
-            await bus.drain()
-            self._fed += 1
+        async for together in self._feed.candles():
+            for candle in together:
+                if candle.interval == base:
+                    while self._venue.advance(candle):
+                        await bus.drain()
+            for candle in together:
+                shell.publish(Event(EventKind.CANDLE_CLOSED, candle, candle.close_time))
+                await bus.drain()
+                self._fed += 1
             if engine.failure is not None:
                 return
 
