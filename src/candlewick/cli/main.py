@@ -17,6 +17,8 @@ COMMANDS = {
     "run": ("run", "Run a strategy: candles in, journaled and filled orders out."),
     "backtest": ("backtest", "Run a strategy over candles as fast as possible."),
     "status": ("status", "Show a running engine, from another terminal."),
+    "flatten": ("flatten", "Close all positions, cancel our orders, and verify it."),
+    "guard": ("guard", "Watch an engine from outside; clean up when it is gone."),
     "audit": ("audit", "Read, verify and replay an audit journal."),
     "data": ("data", "Look at candle files, convert or make them."),
     "sandbox": ("sandbox", "Serve an exchange for tests: the real protocol, on this machine."),

@@ -23,6 +23,7 @@ __all__ = [
     "Connection",
     "Place",
     "candles_of",
+    "check_lasting",
     "check_venue",
     "keys_of",
     "opened",
@@ -61,6 +62,16 @@ def check_venue(config: Config, *, real_money: bool) -> None:
         raise ConfigError(
             "--venue binance trades with real money: say so with --real-money, or try"
             " --venue sandbox, which needs neither keys nor money"
+        )
+
+
+def check_lasting(config: Config, command: str) -> None:
+    """Raise ConfigError unless the account outlives the process that trades on it."""
+    check_venue(config, real_money=True)
+    if config.run.venue == "simulated" or (config.run.venue == "sandbox" and not config.run.rest):
+        raise ConfigError(
+            f"{command} needs an account that outlives a run: --venue binance, or a server at"
+            " --rest and --ws"
         )
 
 

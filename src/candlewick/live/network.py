@@ -31,11 +31,14 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``reconcile_every_s`` is the time between two snapshots of the account, ``retry_s`` that after
     one which failed. ``candles`` ends the run after so many closed base candles; 0 means never.
+    ``only_clean_up`` ends it as soon as the account is known: what is held is then treated as the
+    stop policy says.
     """
 
     reconcile_every_s: float = 30.0
     retry_s: float = 1.0
     candles: int = 0
+    only_clean_up: bool = False
 
 
 class NetworkDriver:
@@ -131,6 +134,8 @@ class NetworkDriver:
             while not self._stopping.is_set():
                 self._wanted.clear()
                 done = await self._reconcile()
+                if done and self._settings.only_clean_up:
+                    return
                 delay = self._settings.reconcile_every_s if done else self._settings.retry_s
                 wanted = asyncio.ensure_future(self._wanted.wait())
                 try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from candlewick.engine import StopPolicy, TradingEngine
+from candlewick.engine import StopPolicy, TradingEngine, parse_client_id
 from candlewick.models import AccountSnapshot, Order, OrderType, Position
 
 __all__ = ["problems_with"]
@@ -13,12 +13,13 @@ def problems_with(
 ) -> list[str]:
     """Compare what the exchange reports with what the policy promises; empty when it agrees.
 
-    FLATTEN: no position, no order. KEEP: no entry rests, and every position that was planned a
-    stop has one at the exchange that covers it.
+    FLATTEN: no position, and no order of ours. KEEP: no entry rests, and every position that was
+    planned a stop has one at the exchange that covers it. Symbols that the run does not trade and
+    orders that are not ours are somebody else's business.
     """
     problems = []
     for position in snapshot.positions:
-        if position.is_flat:
+        if position.is_flat or position.symbol not in engine.symbols:
             continue
         if policy is StopPolicy.FLATTEN:
             problems.append(f"{position.symbol} still holds {position.quantity:g}")
@@ -27,7 +28,9 @@ def problems_with(
     problems += [
         f"{order.symbol}: order {order.client_id} still rests"
         for order in snapshot.orders
-        if policy is StopPolicy.FLATTEN or not (order.reduce_only or order.close_position)
+        if order.symbol in engine.symbols
+        and parse_client_id(order.client_id) is not None
+        and (policy is StopPolicy.FLATTEN or not (order.reduce_only or order.close_position))
     ]
     return problems
 
