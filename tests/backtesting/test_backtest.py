@@ -316,7 +316,7 @@ def test_an_order_in_another_symbol_never_meets_a_price_from_before_it(
     class Crosswise(Strategy):
         def on_candle(self, candle: Candle) -> None:
             if candle.symbol == "BTCUSDT" and candle.close == 102.0:
-                self.buy("ETHUSDT", size=1.0)
+                self.buy("ETHUSDT", size=5.0)
 
     btc = table([100.0, 101.0, 102.0, 103.0])
     eth = table([10.0, 11.0, 12.0, 13.0], "ETHUSDT", opens=[10.0, 10.5, 11.5, 12.5])
