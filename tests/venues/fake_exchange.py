@@ -280,7 +280,8 @@ class FakeExchange:
     def get_openAlgoOrders(self, params: Json) -> list[Json]:
         return [
             algo for algo in self.algos.values()
-            if algo["algoStatus"] == "NEW" and algo["symbol"] == params.get("symbol", algo["symbol"])
+            if algo["algoStatus"] == "NEW"
+            and algo["symbol"] == params.get("symbol", algo["symbol"])
         ]  # fmt: skip
 
     def get_userTrades(self, params: Json) -> list[Json]:

@@ -191,9 +191,7 @@ async def test_the_exchange_may_be_away_for_a_while(
     await heard.until(lambda: bool(heard.closed))
     port = exchange.port
     await exchange.stop()
-    async with asyncio.timeout(20):
-        while venue.tally.events["market_not_connected"] < 3:
-            await asyncio.sleep(0.01)
+    await heard.until(lambda: venue.tally.events["market_not_connected"] >= 3)
     for n in range(3):
         exchange.list_kline(at(n), 100.0)
     await exchange.start(port)
@@ -305,7 +303,7 @@ async def test_many_streams_are_subscribed_to_in_groups(
     assert len(set(exchange.subscribed)) == 900
 
 
-# -- frames that are not as they should be --------------------------------------------------------------
+# -- frames that are not as they should be -----------------------------------------------------
 
 
 @pytest.mark.parametrize(

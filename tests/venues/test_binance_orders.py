@@ -120,9 +120,11 @@ async def test_an_order_that_arrives_late_is_not_taken_for_rejected(
     venue, heard = await connect()
     arrived = asyncio.Event()
 
+    late_ones = []
+
     async def late(params: Json) -> None:
         asyncio.get_running_loop().call_later(0.25, arrived.set)
-        asyncio.ensure_future(accept(params))
+        late_ones.append(asyncio.create_task(accept(params)))
         raise LoseAnswer
 
     async def accept(params: Json) -> None:
@@ -284,7 +286,7 @@ async def test_a_short_notice_without_its_fill_is_followed_up(
     assert heard.fills[0].client_id == order.client_id
 
 
-# -- conditional orders ------------------------------------------------------------------------------
+# -- conditional orders ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("child_id", ["", "x-foreign-child"])
@@ -361,7 +363,7 @@ async def test_reduce_only_that_is_not_taken_becomes_close_position(
     assert "quantity" not in sent[1]
 
 
-# -- cancelling --------------------------------------------------------------------------------------
+# -- cancelling --------------------------------------------------------------------------------
 
 
 async def test_orders_of_both_kinds_are_cancelled(exchange: FakeExchange, connect: Connect) -> None:
@@ -403,7 +405,7 @@ async def test_a_cancel_without_an_answer_is_sent_again_until_there_is_one(
     assert len(exchange.seen("DELETE", "/fapi/v1/algoOrder")) == 7
 
 
-# -- questions ---------------------------------------------------------------------------------------
+# -- questions ---------------------------------------------------------------------------------
 
 
 async def test_a_question_is_answered_or_the_answer_follows(
@@ -439,7 +441,7 @@ async def test_an_accepted_order_that_the_exchange_forgets_has_expired(
     await heard.until(lambda: "expired" in heard.statuses(order))
 
 
-# -- orders that the exchange makes ----------------------------------------------------------------
+# -- orders that the exchange makes ------------------------------------------------------------
 
 
 async def test_a_liquidation_is_told_with_its_order_and_fill(

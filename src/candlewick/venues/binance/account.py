@@ -143,6 +143,7 @@ class AccountFeed:
         if message is None:
             return
         if isinstance(message, Reply):
+            self._tally.messages["Reply"] += 1
             connection.answered(message.id, error=message.error)
             return
         self._tally.messages[type(message).__name__] += 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from candlewick.venues.binance.messages import Number
+from candlewick.venues.binance.messages import Amount, Number, NumberText, SideName
 
 __all__ = [
     "AlgoAnswer",
@@ -58,11 +58,11 @@ class Filter(msgspec.Struct):
     """A rule of a symbol; which fields are there depends on ``filterType``."""
 
     filterType: str
-    tickSize: Number = 0.0
-    stepSize: Number = 0.0
-    minQty: Number = 0.0
-    maxQty: Number = 0.0
-    notional: Number = 0.0
+    tickSize: Amount = 0.0
+    stepSize: Amount = 0.0
+    minQty: Amount = 0.0
+    maxQty: Amount = 0.0
+    notional: Amount = 0.0
 
 
 class SymbolInfo(msgspec.Struct):
@@ -150,13 +150,13 @@ class OrderAnswer(msgspec.Struct):
     symbol: str
     status: str
     clientOrderId: str
-    side: str
+    side: SideName
     type: str
-    origQty: Number = 0.0
-    executedQty: Number = 0.0
-    price: Number = 0.0
-    avgPrice: Number = 0.0
-    stopPrice: Number = 0.0
+    origQty: Amount = 0.0
+    executedQty: Amount = 0.0
+    price: Amount = 0.0
+    avgPrice: Amount = 0.0
+    stopPrice: Amount = 0.0
     timeInForce: str = "GTC"
     reduceOnly: bool = False
     closePosition: bool = False
@@ -179,19 +179,19 @@ class AlgoAnswer(msgspec.Struct):
     algoStatus: str = ""
     orderType: str = ""
     type: str = ""
-    side: str = ""
+    side: SideName = "BUY"
     positionSide: str = "BOTH"
     timeInForce: str = "GTC"
-    quantity: str = ""
-    triggerPrice: str = ""
-    activatePrice: str = ""
-    callbackRate: str = ""
+    quantity: NumberText = ""
+    triggerPrice: NumberText = ""
+    activatePrice: NumberText = ""
+    callbackRate: NumberText = ""
     workingType: str = "CONTRACT_PRICE"
     reduceOnly: bool = False
     closePosition: bool = False
     actualOrderId: int | str | None = None
     actualPrice: str | None = None
-    actualQty: str | None = None
+    actualQty: NumberText | None = None
     createTime: int = 0
     updateTime: int = 0
     code: int | str | None = None
@@ -205,9 +205,9 @@ class UserTrade(msgspec.Struct):
     id: int
     orderId: int
     symbol: str
-    side: str
-    price: Number
-    qty: Number
+    side: SideName
+    price: Amount
+    qty: Amount
     commission: Number
     commissionAsset: str
     time: int

@@ -21,6 +21,7 @@ __all__ = ["FundingBook"]
 _log = logging.getLogger(__name__)
 _HOUR_MS = 3_600_000  # funding is at most hourly: one payment an hour and symbol
 _ATTEMPTS = 6
+_FIRST_PAUSE_S = 1.0
 _LOOK_BACK_MS = 60_000
 _KEPT = 5_000
 
@@ -78,7 +79,7 @@ class FundingBook:
             self._spawn(self._look(time), "funding")
 
     async def _look(self, time: int) -> None:
-        backoff = Backoff(1.0, 30.0)
+        backoff = Backoff(_FIRST_PAUSE_S, 30.0)
         try:
             for _ in range(_ATTEMPTS):
                 try:

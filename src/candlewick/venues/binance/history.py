@@ -40,8 +40,8 @@ class CandleSource:
             rows = await self._rows(params)
             kept = rows if end else rows[:-1]
             found = self._candles(symbol, interval, kept) + found
-            if len(rows) < limit:
-                break
+            if len(rows) < limit or (end and rows[0][0] > end):
+                break  # there are no more, or the answer is not what was asked for
             end = rows[0][0] - 1
         return found[-count:] if count else []
 

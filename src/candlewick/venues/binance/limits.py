@@ -66,9 +66,13 @@ class Window:
         self.pending = 0  # on its way, not yet counted
 
     def wait_ms(self, now: int, amount: int, share: float) -> int:
-        """How long until ``amount`` more fits into ``share`` of the limit; 0 when it does."""
+        """How long until ``amount`` more fits into ``share`` of the limit; 0 when it does.
+
+        What is larger than the limit itself goes alone.
+        """
         self.roll(now)
-        if amount == 0 or self.counted + self.pending + amount <= self.limit * share:
+        used = self.counted + self.pending
+        if amount == 0 or used == 0 or used + amount <= self.limit * share:
             return 0
         return self.length_ms - now % self.length_ms
 
@@ -82,14 +86,13 @@ class Window:
     def settle(self, amount: int, index: int, told: int | None) -> None:
         """A request that was sent in the span ``index`` has ended; ``told`` is its header.
 
-        A header of an answer that crossed the end of its span may belong to either side; what was
-        used is then counted here.
+        The header of an answer that crossed the end of its span may belong to either side: it says
+        nothing, and the request is counted on this one.
         """
         self.pending -= amount
-        if index != self.index:
-            return
-        self.counted += amount
-        if told is not None:
+        if told is None or index != self.index:
+            self.counted += amount
+        else:
             self.counted = max(self.counted, told)
 
 
@@ -218,11 +221,12 @@ class Limits:
             self.waits += 1
             await asyncio.sleep(wait_s)
         taken = []
+        now = self.clock.now()
         for window in self.windows:
             amount = weight if window.kind == _WEIGHT else orders
-            if amount:
-                window.pending += amount
-                taken.append((window, amount, window.index))
+            window.roll(now)
+            window.pending += amount
+            taken.append((window, amount, window.index))
         return Ticket(self, taken)
 
     def _patience_s(self, urgency: Urgency) -> float:

@@ -125,6 +125,7 @@ class MarketFeed:
         elif isinstance(message, MarkPrice):
             self._on_mark_price(connection, message)
         elif isinstance(message, Reply):
+            self._tally.messages["Reply"] += 1
             connection.answered(message.id, error=message.error)
         elif message is not None:
             self._on_other(message)

@@ -6,7 +6,7 @@ named are skipped; those that can be missing have defaults. Each message is know
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ __all__ = [
     "AggTrade",
     "AlgoState",
     "AlgoUpdate",
+    "Amount",
     "AssetIndex",
     "BookTicker",
     "CompositeIndex",
@@ -33,8 +34,10 @@ __all__ = [
     "MarketMessage",
     "MiniTicker",
     "Number",
+    "NumberText",
     "OrderState",
     "OrderTradeUpdate",
+    "SideName",
     "StrategyUpdate",
     "Ticker",
     "Trade",
@@ -46,6 +49,16 @@ __all__ = [
 
 Number = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 """A finite float; text that is a number is taken, NaN and infinity are not."""
+
+Amount = Annotated[float, msgspec.Meta(ge=0.0, le=1e300)]
+"""A finite float that is not negative: a price or a quantity."""
+
+NumberText = Annotated[
+    str, msgspec.Meta(pattern=r"^(-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,2})?)?$", max_length=60)
+]
+"""Text that `number` takes."""
+
+SideName = Literal["BUY", "SELL"]
 
 Level = tuple[Number, Number]
 """Price and quantity of one level of an order book."""
@@ -275,19 +288,19 @@ class OrderState(msgspec.Struct, gc=False):
 
     s: str
     c: str
-    S: str
+    S: SideName
     o: str
-    q: Number
+    q: Amount
     x: str
     X: str
     i: int
-    p: Number = 0.0
-    ap: Number = 0.0
-    sp: Number = 0.0
+    p: Amount = 0.0
+    ap: Amount = 0.0
+    sp: Amount = 0.0
     f: str = "GTC"
-    l: Number = 0.0  # noqa: E741 - the exchange's name
-    z: Number = 0.0
-    L: Number = 0.0
+    l: Amount = 0.0  # noqa: E741 - the exchange's name
+    z: Amount = 0.0
+    L: Amount = 0.0
     N: str | None = None
     n: Number | None = None
     T: int = 0
@@ -390,8 +403,8 @@ class TradeLite(Message, tag="TRADE_LITE", kw_only=True):
     S: str
     i: int
     t: int
-    l: Number  # noqa: E741 - the exchange's name
-    L: Number
+    l: Amount  # noqa: E741 - the exchange's name
+    L: Amount
     q: Number = 0.0
     p: Number = 0.0
     m: bool = False

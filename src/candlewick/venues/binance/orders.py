@@ -210,7 +210,7 @@ def update_of_state(state: OrderState, client_id: str, time: int) -> OrderUpdate
 def order_of_state(state: OrderState, client_id: str, status: OrderStatus, time: int) -> Order:
     """The order that a message tells of, as far as it says."""
     return Order(
-        client_id, state.s, _SIDES.get(state.S, Side.BUY), _TYPES.get(state.o, OrderType.MARKET),
+        client_id, state.s, _SIDES[state.S], _TYPES.get(state.o, OrderType.MARKET),
         state.q, state.p, state.sp, 0.0, _TIMES.get(state.f, TimeInForce.GTC),
         state.R or is_exchange_made(state.c), state.cp,
         _TRIGGERS.get(state.wt, TriggerPrice.LAST),
@@ -222,7 +222,7 @@ def order_of_state(state: OrderState, client_id: str, status: OrderStatus, time:
 
 def fill_of(state: OrderState, client_id: str, time: int) -> Fill | None:
     """The trade that a message tells of; None where it tells of none."""
-    if state.l <= 0.0 or state.t <= 0 or state.S not in _SIDES:
+    if state.l <= 0.0 or state.t <= 0:
         return None
     return Fill(
         state.t, client_id, state.s, _SIDES[state.S], state.L, state.l, state.n or 0.0,
@@ -232,7 +232,7 @@ def fill_of(state: OrderState, client_id: str, time: int) -> Fill | None:
 
 
 def fill_of_trade(trade: UserTrade, client_id: str) -> Fill:
-    """A fill from the list of trades; raises KeyError for a side that does not exist."""
+    """A fill from the list of trades."""
     return Fill(
         trade.id, client_id, trade.symbol, _SIDES[trade.side], trade.price, trade.qty,
         trade.commission, trade.time, trade.commissionAsset, trade.maker, trade.realizedPnl,
