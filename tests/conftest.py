@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# a busy machine is no failure: the time limit of the test is the only one
+settings.register_profile(
+    "candlewick", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # fmt: skip
+settings.load_profile("candlewick")
 
 _CANDIDATES = (
     os.environ.get("CANDLEWICK_SHARED", ""),

@@ -42,5 +42,5 @@ def table(request: pytest.FixtureRequest) -> CandleTable:
         return month_of(request.getfixturevalue("btc_month"))
     seed = zlib.crc32(request.param.encode())
     if request.param == "small_prices":
-        return random_table(seed, 20_000, 3.2e-5, 0.0005)
-    return random_table(seed, 20_000, 40_000.0, 0.01)
+        return random_table(seed, 8_000, 3.2e-5, 0.0005)
+    return random_table(seed, 8_000, 40_000.0, 0.01)

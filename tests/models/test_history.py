@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from candlewick.errors import ValidationError
@@ -49,7 +49,6 @@ def assert_shows(history: History, kept: list[Candle]) -> None:
 
 
 @given(st.integers(1, 40), st.lists(st.integers(1, 30), max_size=8))
-@settings(deadline=None)
 def test_an_appended_history_is_the_tail_of_a_list(capacity: int, steps: list[int]) -> None:
     history, model = History("BTCUSDT", "1m", capacity), list[Candle]()
     assert_shows(history, [])
@@ -61,7 +60,6 @@ def test_an_appended_history_is_the_tail_of_a_list(capacity: int, steps: list[in
 
 
 @given(st.integers(1, 40), st.lists(st.integers(0, 100), max_size=8))
-@settings(deadline=None)
 def test_a_history_over_a_table_shows_what_lies_before_the_cursor(
     capacity: int, ends: list[int]
 ) -> None:
