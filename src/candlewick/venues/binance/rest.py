@@ -130,7 +130,8 @@ class RestClient:
             try:
                 return await self._once(endpoint, params or {}, weight, urgency)
             except Refused as error:
-                if error.code != Code.TIMESTAMP or synced:
+                is_signed = endpoint.security is Security.SIGNED
+                if error.code != Code.TIMESTAMP or synced or not is_signed:
                     raise
                 synced = True  # refused for its time: nothing was done, and it can be sent again
                 self._tally.events["clock_refused"] += 1
