@@ -263,6 +263,19 @@ def test_an_answer_older_than_a_fill_does_not_overwrite_it() -> None:
     assert engine.balance != 1.0
 
 
+def test_an_answer_asked_for_before_a_fill_does_not_overwrite_it_whatever_its_time() -> None:
+    engine, _, stop = holding()
+    asked = engine.fills_booked - 1
+    late = AccountSnapshot(
+        engine.now + 60_000, 1.0, (), (order(stop.client_id),), (), fills_known=asked
+    )
+    assert not of(PositionChanged, engine.on_snapshot(late))
+    assert engine.balance != 1.0
+    current = AccountSnapshot(0, 1.0, (), (order(stop.client_id),), (), engine.fills_booked)
+    assert of(PositionChanged, engine.on_snapshot(current))
+    assert engine.balance == 1.0
+
+
 quantities = st.integers(-3, 3).map(lambda n: n * 0.5)
 names = st.sampled_from(
     ["cw-old-000001-entry", "cw-old-000002-stop", "cw-old-000003-target", "cw-old-000004-stop",

@@ -96,6 +96,7 @@ class TradingEngine:
         self.equity = balance
         self.state = EngineState.STARTING
         self.failure: Exception | None = None
+        self.fills_booked = 0
         self.symbols = {symbol: SymbolState(item) for symbol, item in instruments.items()}
         self._guardrails = Guardrails(self.risk)
         self._desk = Desk(run_id, self._guardrails)
@@ -349,6 +350,7 @@ class TradingEngine:
         ledger = state.ledger
         order = state.orders.get(fill.client_id)
         booked = state.book(fill.client_id, fill.quantity) if order is not None else 0.0
+        self.fills_booked += 1
         before, realized = ledger.position, ledger.realized
         trade = ledger.book_fill(fill, order.reason if order else fill.client_id)
         self.balance += ledger.realized - realized - fill.fee
@@ -407,22 +409,30 @@ class TradingEngine:
     def on_snapshot(self, snapshot: AccountSnapshot) -> Sequence[Decision]:
         """Bring the books in line with the exchange: book fills, adopt positions, claim orders."""
         self._desk.now = max(self._desk.now, snapshot.time)
+        is_current = self._is_current(snapshot)
         decisions: list[Decision] = []
         for fill in sorted(snapshot.fills, key=lambda fill: (fill.time, fill.trade_id)):
             if fill.symbol in self.symbols:
                 decisions += self.on_fill(fill)
         for state in self.symbols.values():
             before = state.position
-            if self._reconciler.adopt_position(state, snapshot):
+            if is_current and self._reconciler.adopt_position(state, snapshot):
                 self._set_position(state, before)
             for client_id, update in list(state.awaited.items()):
-                if update.time <= snapshot.time:  # the position has those fills by now
+                if is_current:  # the position has those fills by now
                     self._end_order(state, state.orders[client_id], update)
             self._reconciler.reconcile_orders(state, snapshot)
-        if all(s.position.updated_time <= snapshot.time for s in self.symbols.values()):
+        if is_current:
             self.balance = snapshot.balance
         self.equity = self.balance + sum(state.unrealized for state in self._held)
         return decisions + self._take()
+
+    def _is_current(self, snapshot: AccountSnapshot) -> bool:
+        """False for an answer that is older than a fill which has been booked."""
+        if snapshot.fills_known >= 0:
+            return snapshot.fills_known == self.fills_booked
+        newest = max(state.position.updated_time for state in self.symbols.values())
+        return newest <= snapshot.time
 
     def on_stream(self, status: StreamStatus) -> Sequence[Decision]:
         """Block entries while a stream is not live.

@@ -41,14 +41,11 @@ class Reconciler:
     def adopt_position(self, state: SymbolState, snapshot: AccountSnapshot) -> bool:
         """Take over the reported position into the ledger; True when it differs from ours.
 
-        Fills that the snapshot brings have been booked before. An answer that is older than the
-        newest fill says nothing about the position.
+        The fills that the snapshot brings have been booked before.
         """
         symbol = state.instrument.symbol
         reported = next((p for p in snapshot.positions if p.symbol == symbol), Position(symbol))
         if reported.quantity == state.position.quantity:
-            return False
-        if snapshot.time < state.position.updated_time:
             return False
         state.ledger.adopt(reported)
         return True
@@ -64,7 +61,7 @@ class Reconciler:
             self._claim(state, order)
         for order in list(state.orders.values()):
             if order.client_id not in listed:
-                self._ask_for(state, order, snapshot.time)
+                self._ask_for(order)
         state.unknown = ""
         self.ensure_plan(state)
         self.exits.protect(state)
@@ -118,10 +115,10 @@ class Reconciler:
         state.orders[known.client_id] = changed
         self.desk.out.append(OrderChanged(changed, message="listed"))
 
-    def _ask_for(self, state: SymbolState, order: Order, time: int) -> None:
+    def _ask_for(self, order: Order) -> None:
         """An order that should rest is not listed: ask what became of it."""
         newest = max(order.created_time, order.updated_time)
-        if time - newest >= _GRACE_MS or order.status is OrderStatus.UNKNOWN:
+        if self.desk.now - newest >= _GRACE_MS or order.status is OrderStatus.UNKNOWN:
             self.desk.out.append(Query(order))
 
     def _fits(self, state: SymbolState, order: Order) -> bool:

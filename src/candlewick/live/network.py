@@ -156,11 +156,13 @@ class NetworkDriver:
 
     async def _reconcile(self) -> bool:
         """Fetch the account and hand it to the engine; False when the exchange did not answer."""
+        known = self.shell.engine.fills_booked
         try:
-            snapshot = await self._venue.snapshot(self._since)
+            answer = await self._venue.snapshot(self._since)
         except Exception as error:  # noqa: BLE001 - it is asked again, entries stay blocked
             _log.warning("the account could not be fetched: %s", error)
             return False
+        snapshot = msgspec.structs.replace(answer, fills_known=known)
         if snapshot.fills:
             # the last fills are asked for again: a later answer may bring older ones
             self._since = max(self._since, snapshot.fills[-1].time - 60_000)

@@ -121,7 +121,8 @@ def recover_from(directory: Path, account: str) -> Memory | None:
 
 def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> int:
     """Note one record; return the exchange's time in it, 0 where it has none."""
-    name = data.get("symbol") or (data.get("after") or {}).get("symbol")
+    after = data.get("after")
+    name = after.get("symbol") if isinstance(after, dict) else data.get("symbol")
     if not isinstance(name, str) or not name:
         return 0
     symbol = symbols.setdefault(name, _Symbol(name))

@@ -264,12 +264,14 @@ class TradingSystem:
 
     async def _verify(self, policy: StopPolicy) -> tuple[AccountSnapshot | None, list[str]]:
         """Ask the exchange whether the account is as the policy wants it."""
+        known = self.engine.fills_booked
         try:
             snapshot = await self.venue.snapshot()
         except Exception as error:  # noqa: BLE001 - not knowing is not being flat
             self.recorder.error(error, traceback.format_exc(), "verifying")
             return None, [f"the account could not be asked for: {error}", *self.what_is_left()]
-        return snapshot, problems_with(snapshot, self.engine, policy)
+        problems = problems_with(snapshot, self.engine, policy)
+        return msgspec.structs.replace(snapshot, fills_known=known), problems
 
     def _exit_code(self, problems: list[str]) -> ExitCode:
         if problems:

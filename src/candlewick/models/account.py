@@ -50,7 +50,9 @@ class AccountSnapshot(msgspec.Struct, frozen=True):
     """The account as the exchange reports it at ``time`` (UTC ms).
 
     ``balance`` is the wallet balance without open profit. ``orders`` holds normal and
-    conditional orders alike; ``fills`` those since the time that was asked for.
+    conditional orders alike; ``fills`` those since the time that was asked for. ``fills_known`` is
+    how many fills the asker had booked before it asked: if it has booked more since, the answer
+    is older than its knowledge. -1 leaves that to the times.
     """
 
     time: int
@@ -58,3 +60,4 @@ class AccountSnapshot(msgspec.Struct, frozen=True):
     positions: tuple[Position, ...] = ()
     orders: tuple[Order, ...] = ()
     fills: tuple[Fill, ...] = ()
+    fills_known: int = -1
