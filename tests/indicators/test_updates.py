@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from statistics import fmean, pstdev
@@ -137,6 +139,15 @@ def test_a_period_that_is_no_whole_positive_number_is_refused(name: str, period:
 def test_what_cannot_be_is_refused_with_its_value(make: Callable[[], Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+@by_period
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_copy_that_would_share_its_steps_is_refused(
+    name: str, duplicate: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(TypeError, match="cannot be copied or pickled; feed the prices to a new"):
+        duplicate(BY_PERIOD[name][0](5))
 
 
 # -- no drift ----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from candlewick.errors import ConfigError
 
@@ -39,6 +39,11 @@ class Indicator(Generic[In, Out]):
     def ready(self) -> bool:
         """True once ``value`` is a number."""
         return bool(self.value == self.value)  # nan is unequal to itself
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be copied or pickled; feed the prices to a new one"
+        )
 
     def _steps(self) -> Generator[Out, In, None]:
         """Yield the value that belongs to each item sent; the first yield takes the first one."""
