@@ -82,6 +82,7 @@ class Account:
         self.amendments: list[Amendment] = []
         self.margin_changes: list[dict[str, Any]] = []
         self.reject_triggers = 0
+        self.changed = around.now  # when the wallet last changed; never 0 for a wallet with money
         self._tell = tell
         self._by_key: dict[str, OrderRecord | AlgoRecord] = {}
         self._shadows: dict[tuple[str, PositionSide], Holding] = {}
@@ -228,6 +229,7 @@ class Account:
     def _earn(
         self, kind: str, amount: float, symbol: str, time: int, trade_id: str = "", info: str = ""
     ) -> None:
+        self.changed = time
         number = self.around.make_id()
         self.incomes.append(
             Income(number, symbol, kind, amount, self.asset, time, info or kind, trade_id)

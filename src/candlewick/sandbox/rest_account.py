@@ -107,11 +107,6 @@ class _Totals:
         return named | {"availableBalance": free, "maxWithdrawAmount": free}
 
 
-def _updated(call: Call) -> int:
-    trades = call.client.account.trades
-    return trades[-1].time if trades else 0
-
-
 def balance(call: Call) -> Any:
     totals = _Totals(call)
     return [
@@ -124,7 +119,7 @@ def balance(call: Call) -> Any:
             "availableBalance": money(totals.available),
             "maxWithdrawAmount": money(totals.available),
             "marginAvailable": True,
-            "updateTime": _updated(call),
+            "updateTime": call.client.account.changed,
         }
     ]
 
@@ -133,7 +128,7 @@ def account(call: Call) -> Any:
     totals = _Totals(call)
     asset = {
         "asset": call.world.asset, **totals.as_json(), "marginAvailable": True,
-        "updateTime": _updated(call),
+        "updateTime": call.client.account.changed,
     }  # fmt: skip
     return {
         "feeTier": 0,
@@ -152,7 +147,7 @@ def account(call: Call) -> Any:
 
 def account_v3(call: Call) -> Any:
     totals = _Totals(call)
-    asset = {"asset": call.world.asset, **totals.as_json(), "updateTime": _updated(call)}
+    asset = {"asset": call.world.asset, **totals.as_json(), "updateTime": call.client.account.changed}
     positions = [
         {
             name: full[name]
