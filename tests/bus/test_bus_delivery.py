@@ -431,6 +431,20 @@ async def test_publish_wait_goes_on_when_the_full_subscriber_leaves(
     assert bus.published == 2
 
 
+async def test_room_that_a_thread_has_made_meanwhile_is_not_waited_for(
+    bus: EventBus, numbered: Make
+) -> None:
+    """It took the event after the look at the queue, and before anyone could be seen to wait."""
+
+    def handler(event: Event) -> None: ...
+
+    subscription = bus.subscribe(CANDLE, handler, queue_size=1)
+    bus.publish(numbered())
+    assert not subscription.room_again().done()
+    subscription.pending.take()
+    assert subscription.room_again().done()
+
+
 async def test_a_thread_may_publish(bus: EventBus, numbered: Make) -> None:
     seen = Recorder()
     with pytest.raises(CandlewickError, match="has not been started"):

@@ -27,12 +27,17 @@ class Gate:
         self.seen: list[int] = []
         self.entered = asyncio.Event()
         self.open = asyncio.Event()
+        self.cancelled = asyncio.Event()
         self.thread_entered = threading.Event()
         self.thread_open = threading.Event()
 
     async def awaited(self, event: Event) -> None:
         self.entered.set()
-        await self.open.wait()
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
         self.seen.append(event.sequence)
 
     def called(self, event: Event) -> None:
@@ -255,8 +260,7 @@ async def test_each_queue_has_a_deadline_of_its_own(bus: EventBus, numbered: Mak
     bus.publish(numbered(ORDER))
     await patient.entered.wait()
     stopping = asyncio.ensure_future(bus.stop(timeout=30.0))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await hopeless.cancelled.wait()
     assert not stopping.done()
     patient.open.set()
     assert await stopping == {"candle_closed": 1}

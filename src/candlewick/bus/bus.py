@@ -122,7 +122,6 @@ class EventBus:
         left = ended.discard(lambda _: True)
         if left:
             self._report_left(name, "discarded at the end of its subscription", _by_kind(left))
-        ended.freed()
         if ended.worker is not None and not await ended.worker.end(_UNSUBSCRIBE_S):
             self._report_stuck([name])
 
