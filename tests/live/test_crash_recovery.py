@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -101,7 +100,8 @@ class Bench:
 
     def check_books(self) -> None:
         """The journal verifies, and agrees with the exchange on every order, fill and fee."""
-        assert verify(self.journal).is_ok
+        verified = verify(self.journal)
+        assert verified.ok, verified.problems
         planned = {r.data["client_id"] for r in read(self.journal, types=[EventType.ORDER_PLANNED])}
         account = self.sandbox.first.account
         ours = {order.client_id for order in account.orders.values()}
@@ -109,7 +109,7 @@ class Bench:
         assert {name for name in ours if name.startswith("cw-")} <= planned
         fills = [r.data for r in read(self.journal, types=[EventType.FILL])]
         booked = [fill["trade_id"] for fill in fills]
-        assert sorted(booked) == sorted(trade.fill.trade_id for trade in account.trades)
+        assert sorted(booked) == sorted(trade.id for trade in account.trades)
         assert sum(fill["fee"] for fill in fills) == pytest.approx(
             self.exchange.fees_paid, rel=1e-12
         )
@@ -184,7 +184,7 @@ async def test_flatten_stops_a_running_engine_and_verifies(
     flatten = await bench.start("flatten", "--json")
     output = await ended(flatten)
     assert flatten.returncode == 0, output
-    assert json.loads(output.splitlines()[-1]) == {"verified": True, "problems": []}
+    assert '{"verified":true,"problems":[]}' in output.splitlines()
     await asyncio.wait_for(engine.wait(), 30)
     assert engine.returncode == 0
     assert not bench.exchange.positions()

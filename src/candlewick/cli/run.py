@@ -87,6 +87,7 @@ def run(
         monitoring_port=metrics_port,
     )  # fmt: skip
     check_venue(settings, real_money=real_money)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the system takes over
     console = console_for(stderr=json)
     if settings.run.venue == "simulated":
         outcome, label = _on_simulated(settings, console, quiet=json)
