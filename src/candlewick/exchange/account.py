@@ -134,6 +134,14 @@ class SimulatedExchange:
         waiting.sort(key=lambda resting: resting.sequence)
         return [as_order(resting) for resting in waiting]
 
+    def change_margin_type(self, margin_type: MarginType) -> None:
+        """Back positions in another way from now on; raises ValidationError while one is held."""
+        if self._open_positions:
+            raise ValidationError("the margin type cannot change while a position is held")
+        self._isolated = margin_type is MarginType.ISOLATED
+        for book in self._books.values():
+            book.margin_type = margin_type
+
     # -- orders ----------------------------------------------------------------------------------
 
     def submit(self, order: Order, time: int) -> list[Report]:

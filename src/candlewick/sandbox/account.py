@@ -74,7 +74,6 @@ class Account:
         self.instruments = instruments
         self.asset = asset
         self.around = around
-        self.hedge_mode = exchange.settings.hedge_mode
         self.orders: dict[int, OrderRecord] = {}
         self.algos: dict[int, AlgoRecord] = {}
         self.trades: list[TradeRecord] = []
@@ -289,7 +288,7 @@ class Account:
             record.triggered = update.time
             record.status = "TRIGGERING"
             self.announce_algo(record)
-            self.end_algo(record, "REJECTED", "ReduceOnly Order is rejected.")
+            self.end_algo(record, "REJECTED", update.message or "ReduceOnly Order is rejected.")
 
     # -- funding, insurance, and changes by the client ---------------------------------------------
 
@@ -338,6 +337,16 @@ class Account:
                 reason, self.asset, self._wallet, amount, (), now, now, locked=self.locked()
             )
         )
+
+    @property
+    def hedge_mode(self) -> bool:
+        """True when long and short positions of one symbol are apart."""
+        return self.exchange.settings.hedge_mode
+
+    @hedge_mode.setter
+    def hedge_mode(self, value: bool) -> None:
+        exchange = self.exchange
+        exchange.settings = msgspec.structs.replace(exchange.settings, hedge_mode=value)
 
     def fill_in_parts(self, count: int) -> None:
         """Split every fill from now on into that many trades."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from candlewick.sandbox import rest_account, rest_market, rest_trade
+from candlewick.sandbox import rest_account, rest_market, rest_settings, rest_trade
 from candlewick.sandbox.calls import Call, Endpoint, Security
 from candlewick.sandbox.faults import Fault
 from candlewick.sandbox.keys import Client, check_time
@@ -18,7 +18,12 @@ __all__ = ["ROUTES", "Gate", "refusal_of"]
 
 ROUTES: dict[tuple[str, str], Endpoint] = {
     (endpoint.method, endpoint.path): endpoint
-    for endpoint in (*rest_market.ENDPOINTS, *rest_account.ENDPOINTS, *rest_trade.ENDPOINTS)
+    for endpoint in (
+        *rest_market.ENDPOINTS,
+        *rest_account.ENDPOINTS,
+        *rest_settings.ENDPOINTS,
+        *rest_trade.ENDPOINTS,
+    )
 }
 _COUNTDOWN = "/fapi/v1/countdownCancelAll"
 _USUAL_CODES = {418: -1003, 429: -1003, 500: -1001, 503: -1007}

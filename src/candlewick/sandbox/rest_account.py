@@ -1,4 +1,4 @@
-"""Answers about the account: balances, positions, settings, income, listen keys."""
+"""Answers about the account: balances, positions, income."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from candlewick.exchange import MarginType
 from candlewick.exchange.book import SymbolBook
 from candlewick.exchange.holding import Holding
 from candlewick.models import PositionSide
-from candlewick.sandbox import events
 from candlewick.sandbox.answers import income_answer
 from candlewick.sandbox.calls import Call, Endpoint, Security
 from candlewick.sandbox.events import break_even
-from candlewick.sandbox.wire import ApiError, money, number
+from candlewick.sandbox.wire import money, number
 
 __all__ = [
-    "DONE",
     "ENDPOINTS",
     "account",
     "account_v3",
     "balance",
+    "books",
+    "most_notional",
     "position_risk",
     "position_risk_v3",
-    "start_key",
-]  # fmt: skip
+]
 
-DONE = {"code": 200, "msg": "success"}
 _NONE = "0"
 _MOST_HISTORY = 1_000
 
 
-def _books(call: Call, symbol: str = "") -> Iterator[SymbolBook]:
+def books(call: Call, symbol: str = "") -> Iterator[SymbolBook]:
+    """The books of one symbol, or of all."""
     exchange = call.client.account.exchange
     names = [call.world.market(symbol).symbol] if symbol else call.world.instruments
     return (exchange.book(name) for name in names)
@@ -46,7 +45,7 @@ def _sides(call: Call) -> tuple[PositionSide, ...]:
 
 def _slots(call: Call, symbol: str = "") -> Iterator[tuple[SymbolBook, Holding]]:
     """Every place where a position may be, held or not; hedge mode has both sides and BOTH."""
-    for book in _books(call, symbol):
+    for book in books(call, symbol):
         sides = _sides(call)
         if len(sides) > 1:
             sides = (PositionSide.BOTH, *sides)
@@ -74,7 +73,7 @@ class _Totals:
         self.unrealized = exchange.equity() - exchange.balance
         self.available = max(0.0, exchange.available())
         self.initial = self.maintenance = self.orders = self.isolated = self.cross_profit = 0.0
-        for book in _books(call):
+        for book in books(call):
             self.orders += _waiting(call, book) / book.leverage
             for held in book.holdings.values():
                 notional = held.notional(book.last)
@@ -147,7 +146,11 @@ def account(call: Call) -> Any:
 
 def account_v3(call: Call) -> Any:
     totals = _Totals(call)
-    asset = {"asset": call.world.asset, **totals.as_json(), "updateTime": call.client.account.changed}
+    asset = {
+        "asset": call.world.asset,
+        **totals.as_json(),
+        "updateTime": call.client.account.changed,
+    }
     positions = [
         {
             name: full[name]
@@ -175,7 +178,7 @@ def _position_v2(call: Call, book: SymbolBook, held: Holding) -> dict[str, Any]:
         "leverage": str(book.leverage),
         "isolated": book.margin_type is MarginType.ISOLATED,
         "entryPrice": full["entryPrice"],
-        "maxNotional": number(_most_notional(book)),
+        "maxNotional": number(most_notional(book)),
         "bidNotional": _NONE,
         "askNotional": _NONE,
         "positionSide": full["positionSide"],
@@ -233,7 +236,7 @@ def position_risk(call: Call) -> Any:
             "marginType": str(book.margin_type),
             "isAutoAddMargin": "false",
             "leverage": str(book.leverage),
-            "maxNotionalValue": number(_most_notional(book)),
+            "maxNotionalValue": number(most_notional(book)),
         }
         for book, held in _slots(call, call.params.text("symbol"))
         for full in [_figures(call, book, held)]
@@ -253,131 +256,10 @@ def position_risk_v3(call: Call) -> Any:
     return rows
 
 
-def _most_notional(book: SymbolBook) -> float:
+def most_notional(book: SymbolBook) -> float:
     """The largest position that the leverage allows, quote currency."""
     fits = [b.cap for b in book.instrument.brackets if b.max_leverage >= book.leverage]
     return min(max(fits, default=0.0), 1e12)
-
-
-# -- settings --------------------------------------------------------------------------------------
-
-
-def account_config(call: Call) -> Any:
-    return {
-        "feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": True,
-        "dualSidePosition": call.client.account.hedge_mode, "updateTime": 0,
-        "multiAssetsMargin": False, "tradeGroupId": -1,
-    }  # fmt: skip
-
-
-def symbol_config(call: Call) -> Any:
-    return [
-        {
-            "symbol": book.instrument.symbol,
-            "marginType": "ISOLATED" if book.margin_type is MarginType.ISOLATED else "CROSSED",
-            "isAutoAddMargin": False,
-            "leverage": book.leverage,
-            "maxNotionalValue": number(_most_notional(book)),
-        }
-        for book in _books(call, call.params.text("symbol"))
-    ]
-
-
-def position_mode(call: Call) -> Any:
-    return {"dualSidePosition": call.client.account.hedge_mode}
-
-
-def change_position_mode(call: Call) -> Any:
-    call.params.need("dualSidePosition")
-    wanted = call.params.flag("dualSidePosition")
-    trader = call.client.account
-    if wanted == trader.hedge_mode:
-        raise ApiError(-4059)
-    if trader.open_orders() or trader.open_algos():
-        raise ApiError(-4067)
-    if trader.exchange.positions():
-        raise ApiError(-4068)
-    trader.hedge_mode = wanted
-    return DONE
-
-
-def multi_assets(call: Call) -> Any:
-    return {"multiAssetsMargin": False}
-
-
-def change_multi_assets(call: Call) -> Any:
-    call.params.need("multiAssetsMargin")
-    if call.params.flag("multiAssetsMargin"):
-        raise ApiError(-4095, "Multi-Assets mode is not to be had on the sandbox.")
-    raise ApiError(-4171, "No need to change Multi-Assets mode.")
-
-
-def change_leverage(call: Call) -> Any:
-    leverage = call.params.need_integer("leverage")
-    (book,) = _books(call, call.params.need("symbol"))
-    most = max(bracket.max_leverage for bracket in book.instrument.brackets)
-    if not 1 <= leverage <= most:
-        raise ApiError(-4028, leverage=leverage)
-    held = sum(holding.notional(book.last) for holding in book.holdings.values())
-    if held and book.margin_type is MarginType.ISOLATED and leverage < book.leverage:
-        raise ApiError(-4161)
-    if book.instrument.bracket(held).max_leverage < leverage:
-        raise ApiError(-2027, "Exceeded the maximum allowable position at current leverage.")
-    changed = leverage != book.leverage
-    book.leverage = leverage
-    symbol = book.instrument.symbol
-    if changed:
-        event = events.account_config(call.world.now, symbol=symbol, leverage=leverage)
-        call.client.account.tell(event)
-    return {
-        "leverage": leverage, "maxNotionalValue": number(_most_notional(book)), "symbol": symbol
-    }  # fmt: skip
-
-
-def change_margin_type(call: Call) -> Any:
-    word = call.params.choice("marginType", ("ISOLATED", "CROSSED"), "")
-    (book,) = _books(call, call.params.need("symbol"))
-    wanted = MarginType.ISOLATED if word == "ISOLATED" else MarginType.CROSS
-    if wanted is book.margin_type:
-        raise ApiError(-4046)
-    symbol, trader = book.instrument.symbol, call.client.account
-    if trader.open_orders(symbol) or trader.open_algos(symbol):
-        raise ApiError(-4047)
-    if any(held.quantity for held in book.holdings.values()):
-        raise ApiError(-4048)
-    book.margin_type = wanted
-    return DONE
-
-
-def brackets(call: Call) -> Any:
-    return [
-        {
-            "symbol": book.instrument.symbol,
-            "notionalCoef": 1.0,
-            "brackets": [
-                {
-                    "bracket": place,
-                    "initialLeverage": bracket.max_leverage,
-                    "notionalCap": int(min(bracket.cap, 1e12)),
-                    "notionalFloor": int(bracket.floor),
-                    "maintMarginRatio": bracket.rate,
-                    "cum": bracket.amount,
-                }
-                for place, bracket in enumerate(book.instrument.brackets, start=1)
-            ],
-        }
-        for book in _books(call, call.params.text("symbol"))
-    ]
-
-
-def commission(call: Call) -> Any:
-    item = call.client.trading.instrument(call.params.need("symbol"))
-    return {
-        "symbol": item.symbol,
-        "makerCommissionRate": number(item.fee_maker),
-        "takerCommissionRate": number(item.fee_taker),
-        "rpiCommissionRate": number(item.fee_maker),
-    }
 
 
 def income(call: Call) -> Any:
@@ -396,52 +278,15 @@ def income(call: Call) -> Any:
     return rows[:limit] if start else rows[-limit:]
 
 
-def order_limits(call: Call) -> Any:
-    limits = call.world.settings.limits
-    return [
-        {"rateLimitType": "ORDERS", "interval": unit, "intervalNum": count, "limit": limit}
-        for unit, count, limit in (("SECOND", 10, limits.orders_10s),
-                                   ("MINUTE", 1, limits.orders_1m))
-    ]  # fmt: skip
-
-
-def fee_burn(call: Call) -> Any:
-    return {"feeBurn": False}
-
-
 def adl_quantile(call: Call) -> Any:
     return [
         {"symbol": book.instrument.symbol,
          "adlQuantile": {"LONG": 0, "SHORT": 0, "HEDGE": 0, "BOTH": 0}}
-        for book in _books(call, call.params.text("symbol"))
+        for book in books(call, call.params.text("symbol"))
     ]  # fmt: skip
 
 
-# -- listen keys -----------------------------------------------------------------------------------
-
-
-def start_key(call: Call) -> Any:
-    if call.world.faults.refuses_user_stream():
-        raise ApiError(-1001)
-    return {"listenKey": call.world.open_key(call.client).key}
-
-
-def prolong_key(call: Call) -> Any:
-    key = call.client.listen_key
-    if key is None or not call.world.is_alive(key):
-        raise ApiError(-1125)
-    call.world.prolong(key)
-    return {"listenKey": key.key}
-
-
-def close_key(call: Call) -> Any:
-    key = call.client.listen_key
-    if key is not None:
-        call.world.close_key(key)
-    return {}
-
-
-_SIGNED, _KEY = Security.SIGNED, Security.KEY
+_SIGNED = Security.SIGNED
 
 ENDPOINTS = [
     Endpoint("GET", "/fapi/v2/balance", balance, 5, _SIGNED),
@@ -450,21 +295,6 @@ ENDPOINTS = [
     Endpoint("GET", "/fapi/v3/account", account_v3, 5, _SIGNED),
     Endpoint("GET", "/fapi/v2/positionRisk", position_risk, 5, _SIGNED),
     Endpoint("GET", "/fapi/v3/positionRisk", position_risk_v3, 5, _SIGNED),
-    Endpoint("GET", "/fapi/v1/accountConfig", account_config, 5, _SIGNED),
-    Endpoint("GET", "/fapi/v1/symbolConfig", symbol_config, 5, _SIGNED),
-    Endpoint("GET", "/fapi/v1/positionSide/dual", position_mode, 30, _SIGNED),
-    Endpoint("POST", "/fapi/v1/positionSide/dual", change_position_mode, 1, _SIGNED),
-    Endpoint("GET", "/fapi/v1/multiAssetsMargin", multi_assets, 30, _SIGNED),
-    Endpoint("POST", "/fapi/v1/multiAssetsMargin", change_multi_assets, 1, _SIGNED),
-    Endpoint("POST", "/fapi/v1/leverage", change_leverage, 1, _SIGNED),
-    Endpoint("POST", "/fapi/v1/marginType", change_margin_type, 1, _SIGNED),
-    Endpoint("GET", "/fapi/v1/leverageBracket", brackets, 1, _SIGNED),
-    Endpoint("GET", "/fapi/v1/commissionRate", commission, 20, _SIGNED),
     Endpoint("GET", "/fapi/v1/income", income, 30, _SIGNED),
-    Endpoint("GET", "/fapi/v1/rateLimit/order", order_limits, 1, _SIGNED),
-    Endpoint("GET", "/fapi/v1/feeBurn", fee_burn, 30, _SIGNED),
     Endpoint("GET", "/fapi/v1/adlQuantile", adl_quantile, 5, _SIGNED),
-    Endpoint("POST", "/fapi/v1/listenKey", start_key, 1, _KEY),
-    Endpoint("PUT", "/fapi/v1/listenKey", prolong_key, 1, _KEY),
-    Endpoint("DELETE", "/fapi/v1/listenKey", close_key, 1, _KEY),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from candlewick.sandbox import rest_account, rest_market, rest_trade
+from candlewick.sandbox import rest_account, rest_market, rest_settings, rest_trade
 from candlewick.sandbox.calls import Call, Endpoint, Security
 from candlewick.sandbox.connections import Connection
 from candlewick.sandbox.faults import Fault, FaultKind
@@ -70,9 +70,9 @@ METHODS: dict[str, Endpoint] = {
         Endpoint("WS", "v2/account.balance", rest_account.balance, 5, _SIGNED),
         Endpoint("WS", "account.position", rest_account.position_risk, 5, _SIGNED),
         Endpoint("WS", "v2/account.position", rest_account.position_risk_v3, 5, _SIGNED),
-        Endpoint("WS", "userDataStream.start", rest_account.start_key, 5, _KEY),
-        Endpoint("WS", "userDataStream.ping", rest_account.prolong_key, 1, _KEY),
-        Endpoint("WS", "userDataStream.stop", rest_account.close_key, 1, _KEY),
+        Endpoint("WS", "userDataStream.start", rest_settings.start_key, 5, _KEY),
+        Endpoint("WS", "userDataStream.ping", rest_settings.prolong_key, 1, _KEY),
+        Endpoint("WS", "userDataStream.stop", rest_settings.close_key, 1, _KEY),
         Endpoint("WS", "depth", rest_market.depth, 10),
         Endpoint("WS", "ticker.price", rest_market.ticker_price, 1),
         Endpoint("WS", "ticker.book", _book_ticker, 2),

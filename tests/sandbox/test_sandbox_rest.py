@@ -1,0 +1,509 @@
+"""Requests: keys, signatures, clocks, parameters, limits; orders of every kind, and refusals."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from candlewick.sandbox import Limits
+from tests.sandbox.conftest import Flow, Start
+from tests.sandbox.sandbox_client import SYMBOL, Client, Refused, flat, table_of
+
+PRICE = 50_000.0
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def code_of(client: Client, method: str, path: str, query: str, body: str = "") -> Refused:
+    with pytest.raises(Refused) as caught:
+        await client.raw(method, path, query, body)
+    return caught.value
+
+
+# -- who asks -------------------------------------------------------------------------------------
+
+
+async def test_keys_and_signatures(flowing: Flow) -> None:
+    client = await flowing()
+    path, good = "/fapi/v2/balance", client.signed({})
+    assert await client.raw("GET", path, good)
+    wrong = await code_of(client, "GET", path, good[:-1] + ("0" if good[-1] != "0" else "1"))
+    assert (wrong.status, wrong.code) == (400, -1022)
+    unsigned = await code_of(client, "GET", path, f"timestamp={now_ms()}")
+    assert (unsigned.status, unsigned.code) == (400, -1102)
+    assert "signature" in unsigned.message
+    client.key = "stranger"
+    assert (await code_of(client, "GET", path, good)).code == -2015
+    client.key = ""
+    missing = await code_of(client, "GET", path, good)
+    assert (missing.status, missing.code) == (401, -2014)
+
+
+async def test_requests_are_checked_against_the_wall_clock(stepped: Start) -> None:
+    async with stepped() as client:  # whose market is years back
+        assert await client.refused("GET", "/v2/balance", timestamp=now_ms() - 6_000) == -1021
+        assert await client.refused("GET", "/v2/balance", timestamp=now_ms() + 2_000) == -1021
+        assert await client.ask("GET", "/v2/balance", timestamp=now_ms() - 6_000, recvWindow=9_000)
+        assert await client.ask("GET", "/v2/balance", timestamp=now_ms() + 500)
+        short = now_ms() - 300
+        assert await client.refused("GET", "/v2/balance", timestamp=short, recvWindow=100) == -1021
+        assert abs((await client.public("/v1/time"))["serverTime"] - now_ms()) < 5_000
+
+
+ORDER = {"symbol": SYMBOL, "side": "BUY", "type": "MARKET", "quantity": "0.01"}
+
+
+async def test_parameters_travel_in_query_body_or_both(flowing: Flow) -> None:
+    client = await flowing()
+    halves = ("symbol=BTCUSDT&side=BUY&type=MARKET", f"quantity=0.01&timestamp={now_ms()}")
+    whole = client.signed(ORDER)
+    path = "/fapi/v1/order"
+    assert (await client.raw("POST", path, whole))["status"] == "NEW"
+    assert (await client.raw("POST", path, "", client.signed(ORDER)))["status"] == "NEW"
+    signature = client.sign("".join(halves))
+    split = await client.raw("POST", path, halves[0], f"{halves[1]}&signature={signature}")
+    assert split["origQty"] == "0.010"
+    in_query = await client.raw("POST", path, f"{halves[0]}&signature={signature}", halves[1])
+    assert in_query["origQty"] == "0.010"
+    limit = await client.limit("BUY", "0.01", "49000")
+    gone = client.signed({"symbol": SYMBOL, "orderId": limit["orderId"]})
+    assert (await client.raw("DELETE", path, "", gone))["status"] == "CANCELED"
+
+
+@pytest.mark.parametrize("truth", ["true", "True", "TRUE"])
+async def test_truths_in_any_case_and_numbers_with_exponents(flowing: Flow, truth: str) -> None:
+    client = await flowing()
+    await client.buy("1e-02")
+    sold = await client.sell("0.01", reduceOnly=truth)
+    assert sold["reduceOnly"] is True
+    assert await client.position() == 0.0
+
+
+async def test_strange_paths_and_missing_parameters(flowing: Flow) -> None:
+    client = await flowing()
+    strange = await code_of(client, "GET", "/fapi/v1/nothing", "")
+    assert (strange.status, strange.code) == (404, -5000)
+    for missing in ("symbol", "side", "type", "quantity"):
+        left = {name: value for name, value in ORDER.items() if name != missing}
+        with pytest.raises(Refused, match=f"'{missing}'") as caught:
+            await client.ask("POST", "/v1/order", **left)
+        assert caught.value.code == -1102
+
+
+# -- limits ---------------------------------------------------------------------------------------
+
+
+async def test_weights_are_counted_refused_and_banned(flowing: Flow) -> None:
+    client = await flowing(limits=Limits(weight=100, strikes=2, ban_s=120))
+    await client.public("/v1/klines", symbol=SYMBOL, interval="1m", limit=1_000)
+    assert client.headers["X-MBX-USED-WEIGHT-1M"] == "5"
+    await client.public("/v1/klines", symbol=SYMBOL, interval="1m", limit=99)
+    assert client.headers["X-MBX-USED-WEIGHT-1M"] == "6"
+    await client.ask("GET", "/v1/openOrders")
+    assert client.headers["X-MBX-USED-WEIGHT-1M"] == "46"
+    refusals = []
+    for _ in range(6):
+        try:
+            await client.ask("GET", "/v1/openOrders")
+        except Refused as refusal:
+            refusals.append(refusal)
+    assert [refusal.status for refusal in refusals] == [429, 429, 418, 418, 418]
+    assert {refusal.code for refusal in refusals} == {-1003}
+    assert 0 < int(refusals[0].headers["Retry-After"]) <= 60
+    assert 100 < int(refusals[2].headers["Retry-After"]) <= 120
+
+
+async def test_orders_are_counted_by_account_not_by_address(flowing: Flow) -> None:
+    client = await flowing(limits=Limits(orders_10s=3, orders_1m=100))
+    await client.buy("0.01")
+    assert "X-MBX-ORDER-COUNT-10S" in client.headers
+    counts = [int(client.headers["X-MBX-ORDER-COUNT-1M"])]
+    await client.limit("BUY", "0.01", "49000")
+    counts.append(int(client.headers["X-MBX-ORDER-COUNT-1M"]))
+    assert counts[1] == counts[0] + 1
+    codes = set()
+    for _ in range(4):
+        try:
+            await client.limit("BUY", "0.01", "49000")
+        except Refused as refusal:
+            codes.add((refusal.status, refusal.code))
+    assert codes == {(429, -1015)}
+    assert await client.ask("GET", "/v2/balance")  # weight is another matter
+
+
+# -- normal orders --------------------------------------------------------------------------------
+
+
+async def test_a_market_order_is_new_in_the_answer_and_filled_afterwards(flowing: Flow) -> None:
+    client = await flowing()
+    answer = await client.buy("0.01", newClientOrderId="mine")
+    assert (answer["status"], answer["executedQty"]) == ("NEW", "0.000")
+    assert "avgPrice" not in answer
+    assert "cumQuote" not in answer
+    order = await client.ask("GET", "/v1/order", symbol=SYMBOL, origClientOrderId="mine")
+    assert (order["status"], float(order["avgPrice"])) == ("FILLED", PRICE)
+    (trade,) = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL)
+    assert trade["orderId"] == answer["orderId"]
+    assert trade["commission"] == "0.25000000"  # 0.01 * 50,000 * 0.05 %
+    filled = await client.buy("0.01", newOrderRespType="RESULT")
+    assert (filled["status"], filled["executedQty"]) == ("FILLED", "0.010")
+
+
+async def test_a_limit_order_rests_is_changed_and_fills_at_its_price(stepped: Start) -> None:
+    falling = [(PRICE, PRICE, PRICE, PRICE)] * 3 + [(PRICE, PRICE, 48_000.0, 48_500.0)]
+    async with stepped(table_of(falling)) as client:
+        await client.sandbox.step()
+        order = await client.limit("BUY", "0.01", "49000")
+        here = {"symbol": SYMBOL, "orderId": order["orderId"]}
+        changed = await client.ask(
+            "PUT", "/v1/order", **here, side="BUY", quantity="0.02", price="49500"
+        )
+        assert (changed["orderId"], changed["price"]) == (order["orderId"], "49500.0")
+        again = {"side": "BUY", "quantity": "0.02", "price": "49500"}
+        assert await client.refused("PUT", "/v1/order", **here, **again) == -5027
+        (history,) = await client.ask("GET", "/v1/orderAmendment", **here)
+        assert history["amendment"]["price"] == {"before": "49000.0", "after": "49500.0"}
+        while not (await client.sandbox.step()).ended:
+            pass
+        done = await client.ask("GET", "/v1/order", **here)
+        assert (done["status"], float(done["avgPrice"])) == ("FILLED", 49_500.0)
+        (trade,) = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL)
+        assert trade["maker"] is True
+        assert await client.refused("DELETE", "/v1/order", **here) == -2011
+
+
+async def test_a_change_that_is_refused_leaves_the_order_as_it_was(flowing: Flow) -> None:
+    client = await flowing()
+    order = await client.limit("BUY", "0.01", "49000", timeInForce="GTX")
+    here = {"symbol": SYMBOL, "orderId": order["orderId"], "side": "BUY"}
+    assert await client.refused(
+        "PUT", "/v1/order", **here, quantity="0.01", price="50000.1"
+    ) == -5022  # fmt: skip
+    (kept,) = await client.ask("GET", "/v1/openOrders", symbol=SYMBOL)
+    assert (kept["orderId"], kept["price"]) == (order["orderId"], "49000.0")
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"symbol": "NOPE"}, -1121),
+        ({"side": "UP"}, -1117),
+        ({"type": "ICEBERG"}, -1116),
+        ({"type": "STOP_MARKET", "stopPrice": "40000"}, -4120),
+        ({"type": "TRAILING_STOP_MARKET"}, -4120),
+        ({"quantity": "0"}, -4003),
+        ({"quantity": "0.0001"}, -1111),
+        ({"quantity": "0.001"}, -4164),  # 50 USDT, 100 are needed
+        ({"quantity": "121"}, -4005),
+        ({"quantity": "100"}, -2019),
+        ({"quantity": "nan"}, -1102),
+        ({"quantity": "x"}, -1102),
+        ({"reduceOnly": "true"}, -2022),
+        ({"positionSide": "LONG"}, -4061),
+        ({"price": "49000"}, -1106),
+        ({"closePosition": "true"}, -4136),
+        ({"newClientOrderId": "no spaces"}, -1100),
+        ({"newClientOrderId": "x" * 37}, -1100),
+        ({"type": "LIMIT", "price": "49000"}, -1102),
+        ({"type": "LIMIT", "price": "49000", "timeInForce": "SOON"}, -1115),
+        ({"type": "LIMIT", "timeInForce": "GTC"}, -1102),
+        ({"type": "LIMIT", "price": "49000.05", "timeInForce": "GTC"}, -4014),
+        ({"type": "LIMIT", "price": "49000.005", "timeInForce": "GTC"}, -1111),
+        ({"type": "LIMIT", "price": "60000", "timeInForce": "GTC"}, -4016),
+        ({"type": "LIMIT", "price": "50100", "timeInForce": "GTX"}, -5022),
+    ],
+)
+async def test_refused_orders(flowing: Flow, params: dict[str, str], code: int) -> None:
+    client = await flowing()
+    await client.public("/v1/ping")
+    given = {name: quote(value) for name, value in {**ORDER, **params}.items()}
+    assert await client.refused("POST", "/v1/order", **given) == code
+    assert not client.sandbox.first.account.orders
+    if code not in (-4164, -4005, -2019, -2022, -4014, -5022):  # those ask the matching code
+        assert await client.refused("POST", "/v1/order/test", **given) == code
+
+
+async def test_client_ids_are_unique_among_open_orders_only(flowing: Flow) -> None:
+    client = await flowing()
+    first = await client.limit("BUY", "0.01", "49000", newClientOrderId="twice")
+    same = {"newClientOrderId": "twice", "timeInForce": "GTC", "price": "49000"}
+    assert await client.refused("POST", "/v1/order", **{**ORDER, "type": "LIMIT", **same}) == -4116
+    await client.ask("DELETE", "/v1/order", symbol=SYMBOL, origClientOrderId="twice")
+    second = await client.limit("BUY", "0.01", "49000", newClientOrderId="twice")
+    assert second["orderId"] != first["orderId"]
+    newest = await client.ask("GET", "/v1/order", symbol=SYMBOL, origClientOrderId="twice")
+    assert newest["orderId"] == second["orderId"]
+
+
+async def test_batches_answer_each_part_for_itself(flowing: Flow) -> None:
+    client = await flowing()
+    limit = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
+    wanted = [
+        {**limit, "quantity": 0.01, "price": 49_000},
+        {**limit, "quantity": 0.01, "price": 49_000.05},
+        {**limit, "quantity": "0.01", "price": "48900", "reduceOnly": False},
+    ]
+    answers = await client.ask("POST", "/v1/batchOrders", batchOrders=quote(json.dumps(wanted)))
+    assert [answer.get("code", answer.get("status")) for answer in answers] == ["NEW", -4014, "NEW"]
+    ids = [answers[0]["orderId"], 17]
+    gone = await client.ask("DELETE", "/v1/batchOrders", symbol=SYMBOL, orderIdList=quote(str(ids)))
+    assert [answer.get("code", answer.get("status")) for answer in gone] == ["CANCELED", -2011]
+    six = quote(json.dumps([wanted[0]] * 6))
+    assert await client.refused("POST", "/v1/batchOrders", batchOrders=six) == -1130
+
+
+async def test_a_countdown_cancels_normal_orders(flowing: Flow) -> None:
+    client = await flowing()
+    listener = await client.user_stream()
+    await client.limit("BUY", "0.01", "49000")
+    await client.ask("POST", "/v1/countdownCancelAll", symbol=SYMBOL, countdownTime=1_000_000)
+    await client.ask("POST", "/v1/countdownCancelAll", symbol=SYMBOL, countdownTime=30)
+    update = await listener.next(lambda m: m["e"] == "ORDER_TRADE_UPDATE" and m["o"]["x"] != "NEW")
+    assert update["o"]["X"] == "CANCELED"
+
+
+async def test_good_till_date_ends_at_its_time(stepped: Start) -> None:
+    async with stepped(flat(10)) as client:
+        moved = await client.sandbox.step()
+        until = moved.time + 90_000
+        await client.limit("BUY", "0.01", "49000", timeInForce="GTD", goodTillDate=until)
+        await client.sandbox.step()
+        assert await client.ask("GET", "/v1/openOrders", symbol=SYMBOL)
+        await client.sandbox.step()
+        (order,) = await client.ask("GET", "/v1/allOrders", symbol=SYMBOL)
+        assert order["status"] == "EXPIRED"
+
+
+# -- conditional orders ---------------------------------------------------------------------------
+
+
+async def test_conditional_orders_live_apart_from_normal_ones(flowing: Flow) -> None:
+    client = await flowing()
+    await client.buy("0.02")
+    stop = await client.algo("SELL", "STOP_MARKET", triggerPrice="49000", quantity="0.02",
+                             reduceOnly="true", clientAlgoId="my-stop")  # fmt: skip
+    limit = await client.limit("BUY", "0.01", "49000")
+    assert [o["orderId"] for o in await client.ask("GET", "/v1/openOrders")] == [limit["orderId"]]
+    (listed,) = await client.ask("GET", "/v1/openAlgoOrders")
+    assert (listed["algoId"], listed["clientAlgoId"]) == (stop["algoId"], "my-stop")
+    await client.ask("DELETE", "/v1/allOpenOrders", symbol=SYMBOL)
+    assert await client.ask("GET", "/v1/openAlgoOrders", symbol=SYMBOL)
+    limit = await client.limit("BUY", "0.01", "49000")
+    await client.ask("DELETE", "/v1/algoOpenOrders", symbol=SYMBOL)
+    assert not await client.ask("GET", "/v1/openAlgoOrders", symbol=SYMBOL)
+    assert await client.ask("GET", "/v1/openOrders", symbol=SYMBOL)
+    gone = await client.ask("GET", "/v1/algoOrder", clientAlgoId="my-stop")
+    assert gone["algoStatus"] == "CANCELED"
+    assert await client.refused("DELETE", "/v1/algoOrder", clientAlgoId="my-stop") == -2011
+    assert await client.refused("GET", "/v1/algoOrder", clientAlgoId="never") == -2013
+
+
+async def test_a_triggered_order_becomes_a_normal_one_with_its_own_id(stepped: Start) -> None:
+    falling = [(PRICE, PRICE, PRICE, PRICE)] * 3 + [(PRICE, PRICE, 48_000.0, 48_500.0)]
+    async with stepped(table_of(falling)) as client:
+        await client.sandbox.step()
+        await client.buy("0.02")
+        await client.sandbox.step()
+        stop = await client.algo("SELL", "STOP_MARKET", triggerPrice="49000", closePosition="true")
+        while not (await client.sandbox.step()).ended:
+            pass
+        done = await client.ask("GET", "/v1/algoOrder", algoId=stop["algoId"])
+        assert (done["algoStatus"], done["actualQty"]) == ("FINISHED", "0.020")
+        assert float(done["actualPrice"]) == 49_000.0
+        actual = int(done["actualOrderId"])
+        assert actual != stop["algoId"]
+        order = await client.ask("GET", "/v1/order", symbol=SYMBOL, orderId=actual)
+        assert (order["status"], order["origType"]) == ("FILLED", "STOP_MARKET")
+        trades = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL, orderId=actual)
+        assert [trade["qty"] for trade in trades] == ["0.020"]
+
+
+ALGO = {"algoType": "CONDITIONAL", "symbol": SYMBOL, "side": "SELL", "type": "STOP_MARKET",
+        "triggerPrice": "49000", "quantity": "0.02"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"algoType": "TWAP"}, -1130),
+        ({"type": "LIMIT"}, -1116),
+        ({"triggerPrice": "50000"}, -2021),
+        ({"triggerPrice": "51000"}, -2021),
+        ({"side": "BUY"}, -2021),
+        ({"type": "TAKE_PROFIT_MARKET"}, -2021),
+        ({"triggerPrice": "49000.05"}, -4014),
+        ({"triggerPrice": ""}, -1102),
+        ({"quantity": ""}, -1102),
+        ({"closePosition": "true"}, -1106),  # with a quantity
+        ({"closePosition": "true", "quantity": "", "reduceOnly": "true"}, -1106),
+        ({"type": "STOP"}, -1102),  # without a price
+        ({"type": "TRAILING_STOP_MARKET", "triggerPrice": ""}, -1102),
+        ({"type": "TRAILING_STOP_MARKET", "callbackRate": "1"}, -1106),
+        ({"type": "TRAILING_STOP_MARKET", "triggerPrice": "", "callbackRate": "11"}, -2007),
+        ({"callbackRate": "1"}, -1106),
+        ({"workingType": "INDEX"}, -1102),
+        ({"priceMatch": "QUEUE"}, -1130),
+    ],
+)
+async def test_refused_conditional_orders(flowing: Flow, params: dict[str, str], code: int) -> None:
+    client = await flowing()
+    await client.buy("0.02")
+    assert await client.refused("POST", "/v1/algoOrder", **{**ALGO, **params}) == code
+    assert not client.sandbox.first.account.algos
+
+
+async def test_orders_that_close_a_position_need_one_and_end_with_it(flowing: Flow) -> None:
+    client = await flowing()
+    close = {**ALGO, "closePosition": "true", "quantity": ""}
+    assert await client.refused("POST", "/v1/algoOrder", **close) == -4509
+    await client.buy("0.02")
+    stop = await client.ask("POST", "/v1/algoOrder", **close)
+    assert (stop["timeInForce"], float(stop["quantity"])) == ("GTE_GTC", 0.0)
+    assert await client.refused("POST", "/v1/algoOrder", **close) == -4130
+    target = {**close, "type": "TAKE_PROFIT_MARKET", "triggerPrice": "51000"}
+    assert (await client.ask("POST", "/v1/algoOrder", **target))["algoStatus"] == "NEW"
+    await client.sell("0.02")
+    states = [a["algoStatus"] for a in await client.ask("GET", "/v1/allAlgoOrders", symbol=SYMBOL)]
+    assert states == ["EXPIRED", "EXPIRED"]
+
+
+async def test_at_most_so_many_conditional_orders_and_no_margin_check(flowing: Flow) -> None:
+    client = await flowing(limits=Limits(conditional_orders=3))
+    for trigger in (49_000, 48_900, 48_800):
+        await client.algo("SELL", "STOP_MARKET", triggerPrice=str(trigger), quantity="100")
+    assert await client.refused("POST", "/v1/algoOrder", **ALGO) == -4045
+
+
+async def test_a_server_that_takes_no_reduce_only_with_conditional_orders(flowing: Flow) -> None:
+    client = await flowing(algo_reduce_only=False)
+    await client.buy("0.02")
+    assert await client.refused("POST", "/v1/algoOrder", **ALGO, reduceOnly="true") == -1106
+    assert (await client.ask("POST", "/v1/algoOrder", **ALGO))["algoStatus"] == "NEW"
+
+
+async def test_a_stop_limit_order_rests_as_a_limit_order_after_its_trigger(flowing: Flow) -> None:
+    drop = [(PRICE, PRICE, PRICE, PRICE)] * 5 + [(PRICE, PRICE, 49_000.0, 49_000.0)] * 200
+    client = await flowing(table_of(drop))
+    listener = await client.user_stream()
+    algo = await client.algo("BUY", "TAKE_PROFIT", triggerPrice="49500", price="48000",
+                             quantity="0.02")  # fmt: skip
+    order = await listener.event("ORDER_TRADE_UPDATE")
+    assert (order["o"]["o"], order["o"]["X"], order["o"]["p"]) == ("LIMIT", "NEW", "48000.0")
+    states = [m["o"]["X"] for m in listener.heard if m["e"] == "ALGO_UPDATE"]
+    assert states == ["NEW", "TRIGGERING", "TRIGGERED"]
+    (resting,) = await client.ask("GET", "/v1/openOrders", symbol=SYMBOL)
+    found = await client.ask("GET", "/v1/algoOrder", algoId=algo["algoId"])
+    assert found["actualOrderId"] == str(resting["orderId"])
+    await client.ask("DELETE", "/v1/order", symbol=SYMBOL, orderId=resting["orderId"])
+    finished = await listener.event("ALGO_UPDATE")
+    assert (finished["o"]["X"], float(finished["o"]["aq"])) == ("FINISHED", 0.0)
+
+
+# -- settings of the account ----------------------------------------------------------------------
+
+
+async def test_leverage_and_margin_type(flowing: Flow) -> None:
+    client = await flowing()
+    answer = await client.ask("POST", "/v1/leverage", symbol=SYMBOL, leverage=50)
+    assert answer == {"leverage": 50, "maxNotionalValue": "600000", "symbol": SYMBOL}
+    assert await client.refused("POST", "/v1/leverage", symbol=SYMBOL, leverage=126) == -4028
+    kind = {"symbol": SYMBOL, "marginType": "ISOLATED"}
+    assert (await client.ask("POST", "/v1/marginType", **kind))["code"] == 200
+    assert await client.refused("POST", "/v1/marginType", **kind) == -4046
+    await client.limit("BUY", "0.01", "49000")
+    crossed = {"symbol": SYMBOL, "marginType": "CROSSED"}
+    assert await client.refused("POST", "/v1/marginType", **crossed) == -4047
+    await client.ask("DELETE", "/v1/allOpenOrders", symbol=SYMBOL)
+    await client.buy("0.1")
+    assert await client.refused("POST", "/v1/marginType", **crossed) == -4048
+    assert await client.refused("POST", "/v1/leverage", symbol=SYMBOL, leverage=10) == -4161
+    (position,) = await client.ask("GET", "/v3/positionRisk", symbol=SYMBOL)
+    assert float(position["isolatedWallet"]) == pytest.approx(0.1 * PRICE / 50)
+    # isolated: 100 of margin, 0.4 % maintenance on the notional at that price
+    assert float(position["liquidationPrice"]) == pytest.approx((5_000 - 100) / 0.0996)
+
+
+async def test_hedge_mode_has_two_positions_of_one_symbol(flowing: Flow) -> None:
+    client = await flowing()
+    assert (await client.ask("GET", "/v1/positionSide/dual"))["dualSidePosition"] is False
+    mode = {"dualSidePosition": "true"}
+    assert (await client.ask("POST", "/v1/positionSide/dual", **mode))["code"] == 200
+    assert await client.refused("POST", "/v1/positionSide/dual", **mode) == -4059
+    assert await client.refused("POST", "/v1/order", **ORDER) == -4061
+    await client.buy("0.02", positionSide="LONG")
+    await client.sell("0.01", positionSide="SHORT")
+    assert await client.position("LONG") == 0.02
+    assert await client.position("SHORT") == -0.01
+    only = {**ORDER, "positionSide": "LONG", "reduceOnly": "true"}
+    assert await client.refused("POST", "/v1/order", **only) == -1106
+    more = {**ORDER, "side": "SELL", "positionSide": "LONG", "quantity": "0.03"}
+    assert await client.refused("POST", "/v1/order", **more) == -2022
+    back = {"dualSidePosition": "false"}
+    assert await client.refused("POST", "/v1/positionSide/dual", **back) == -4068
+    await client.sell("0.02", positionSide="LONG")
+    await client.buy("0.01", positionSide="SHORT")
+    await client.ask("POST", "/v1/positionSide/dual", **back)
+
+
+async def test_accounts_are_apart(flowing: Flow) -> None:
+    client = await flowing()
+    opened = await client.control("POST", "/accounts", balance=500.0)
+    await client.buy("0.02")
+    first = client.key, client.secret
+    client.key, client.secret = opened["api_key"], opened["api_secret"]
+    assert (await client.ask("GET", "/v2/balance"))[0]["balance"] == "500.00000000"
+    assert await client.position() == 0.0
+    await client.sell("0.01")
+    assert await client.position() == -0.01
+    client.key, client.secret = first
+    assert await client.position() == 0.02
+
+
+async def test_the_wallet_is_the_sum_of_the_income(stepped: Start) -> None:
+    rows = [(PRICE, PRICE + 40, PRICE - 40, PRICE + n) for n in range(40)]
+    async with stepped(table_of(rows)) as client:
+        for number in range(12):
+            await client.sandbox.step()
+            side = "BUY" if number % 3 else "SELL"
+            await client.market(side, f"0.0{number + 11}")
+        while not (await client.sandbox.step()).ended:
+            pass
+        income = await client.ask("GET", "/v1/income", limit=1000)
+        total = sum(float(entry["income"]) for entry in income)
+        (balance,) = await client.ask("GET", "/v2/balance")
+        assert 10_000.0 + total == pytest.approx(float(balance["balance"]), abs=1e-6)
+        trades = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL)
+        fees = sum(float(trade["commission"]) for trade in trades)
+        kept = sum(float(e["income"]) for e in income if e["incomeType"] == "COMMISSION")
+        assert fees == pytest.approx(-kept)
+
+
+async def test_pages_by_time_and_by_id(stepped: Start) -> None:
+    async with stepped(flat(20)) as client:
+        for _ in range(6):
+            while not (await client.sandbox.step()).closed:
+                pass
+            await client.buy("0.01")
+        while not (await client.sandbox.step()).ended:
+            pass
+        trades: list[dict[str, Any]] = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL)
+        ids = [trade["id"] for trade in trades]
+        assert len(ids) == 6
+        page = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL, fromId=ids[2], limit=2)
+        assert [trade["id"] for trade in page] == ids[2:4]
+        since = trades[4]["time"]
+        page = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL, startTime=since)
+        assert [trade["id"] for trade in page] == ids[4:]
+        page = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL, limit=2)
+        assert [trade["id"] for trade in page] == ids[-2:]
+        page = await client.ask(
+            "GET", "/v1/userTrades", symbol=SYMBOL, startTime=trades[1]["time"],
+            endTime=trades[3]["time"],
+        )  # fmt: skip
+        assert [trade["id"] for trade in page] == ids[1:4]
