@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import os
 import threading
 import time
@@ -12,9 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from candlewick.bus import EventBus, HandlerInfo, ReportKind
+from candlewick.data import load_capture
 from candlewick.models import Candle, Event, EventKind, PriceUpdate
 
 CAPTURE = "btcusdt-usdm-raw-2024-08-08.jsonl.gz"
@@ -26,20 +24,6 @@ CANDLE, ORDER, PRICE = (
 SECOND_NS = 1_000_000_000
 
 __all__ = ["CANDLE", "CAPTURE", "ORDER", "PRICE", "Replay", "capture", "events"]
-
-
-class _Data(msgspec.Struct):
-    e: str = ""
-    s: str = ""
-    b: Any = ""
-    p: str = ""
-    q: str = ""
-    t: int = 0
-    T: int = 0
-
-
-class _Message(msgspec.Struct):
-    data: _Data = msgspec.field(default_factory=_Data)
 
 
 def capture() -> Path | None:
@@ -60,31 +44,26 @@ def events(path: Path, first_s: float = 0.0, last_s: float = 1e9) -> Iterator[tu
     sequence = count(1)
     trades: list[float] = []
     second = -1
-    for offset, data in _messages(path, first_s, last_s):
-        if data.e == "bookTicker":
-            update = PriceUpdate(data.s, float(data.b), 0.0, data.T)
-            yield offset, Event(PRICE, update, data.T, next(sequence))
-        elif data.e == "trade":
+    began = 0
+    for record in load_capture(path):
+        began = began or record.received_ns
+        offset = record.received_ns - began
+        if not first_s * SECOND_NS <= offset < last_s * SECOND_NS:
+            continue
+        if record.event == "bookTicker":
+            data = record.decode()["data"]
+            update = PriceUpdate(data["s"], float(data["b"]), 0.0, data["T"])
+            yield offset, Event(PRICE, update, update.time, next(sequence))
+        elif record.event == "trade":
+            data = record.decode()["data"]
+            update = PriceUpdate(data["s"], float(data["p"]), float(data["q"]), data["T"])
             if trades and offset // SECOND_NS != second:
-                candle = _candle(data.s, second, trades)
+                candle = _candle(update.symbol, second, trades)
                 yield offset, Event(CANDLE, candle, candle.close_time, next(sequence))
                 trades.clear()
             second = offset // SECOND_NS
-            trades.append(float(data.p))
-            update = PriceUpdate(data.s, trades[-1], float(data.q), data.T)
-            yield offset, Event(ORDER, update, data.T, next(sequence))
-
-
-def _messages(path: Path, first_s: float, last_s: float) -> Iterator[tuple[int, _Data]]:
-    decode = msgspec.json.Decoder(_Message).decode
-    began = 0
-    with gzip.open(path, "rb") as lines:
-        for line in lines:
-            stamp, _, text = line.partition(b" ")
-            began = began or int(stamp)
-            offset = int(stamp) - began
-            if first_s * SECOND_NS <= offset < last_s * SECOND_NS:
-                yield offset, decode(text).data
+            trades.append(update.price)
+            yield offset, Event(ORDER, update, update.time, next(sequence))
 
 
 def _candle(symbol: str, second: int, prices: list[float]) -> Candle:
