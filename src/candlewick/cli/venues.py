@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+import numpy as np
 
 from candlewick.cli import options
 from candlewick.config import Config
@@ -15,6 +16,7 @@ from candlewick.data import Market
 from candlewick.errors import ConfigError, nearest
 from candlewick.live.assembly import MarketVenue
 from candlewick.logs import hide
+from candlewick.models import CandleTable, interval_ms
 from candlewick.venues.binance import ApiKeys, BinanceSettings, BinanceVenue
 
 __all__ = [
@@ -79,24 +81,31 @@ def place_of(config: Config) -> Place:
     """Read what the venue needs before anything starts: keys, or the candles of a sandbox."""
     if config.run.venue != "sandbox" or config.run.rest:
         return keys_of(config)
-    wanted = config.data.candles
-    longer = wanted + _AFTERWARDS if wanted else 0
-    data = msgspec.structs.replace(config.data, candles=longer)
-    market = options.market_from(msgspec.structs.replace(config, data=data))
-    if min(len(table) for table in market.tables) <= _AFTERWARDS:
-        raise ConfigError(f"a sandbox needs more than {_AFTERWARDS} candles of each symbol")
-    return market
+    market = options.market_from(config)
+    return msgspec.structs.replace(market, tables=tuple(map(_at_rest, market.tables)))
+
+
+def _at_rest(table: CandleTable) -> CandleTable:
+    """A table that goes on at its last price, so that positions can be closed in that market."""
+    length = interval_ms(table.interval)
+    times = table.open_time[-1] + length * np.arange(1, _AFTERWARDS + 1)
+    last = np.full(_AFTERWARDS, table.close[-1])
+    columns = {name: np.append(getattr(table, name), last) for name in ("open", "high", "low")}
+    return CandleTable(
+        table.symbol,
+        table.interval,
+        np.append(table.open_time, times),
+        **columns,
+        close=np.append(table.close, last),
+        volume=np.append(table.volume, np.zeros(_AFTERWARDS)),
+    )
 
 
 def candles_of(config: Config, place: Place) -> int:
-    """After how many candles the run ends; 0 means never.
-
-    A sandbox's market goes on for a while after that, so that positions can be closed in it.
-    """
+    """After how many candles the run ends; 0 means never."""
     if not isinstance(place, Market):
         return config.data.candles
-    most = min(len(table) for table in place.tables) - _AFTERWARDS
-    return min(config.data.candles or most, most)
+    return sum(len(table) - _AFTERWARDS for table in place.tables)
 
 
 def keys_of(config: Config) -> ApiKeys:
