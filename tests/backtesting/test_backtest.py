@@ -96,6 +96,16 @@ def test_stop_and_target_work_inside_the_candle(small_market: Any, table: Any) -
     assert result.trade_list[0].exit_reason == "stop"
 
 
+@pytest.mark.parametrize(("highest", "fills"), [(104.9, 1), (105.0, 2)])
+def test_a_target_is_reached_when_the_high_touches_it(
+    small_market: Any, table: Any, highest: float, fills: int
+) -> None:
+    closes = [100.0, 100.0, highest, 101.0]
+    plan = doing({0: ("buy", {"size": 1.0, "stop": 50.0, "target": 105.0})})
+    result = backtest(plan, small_market(table(closes)), risk=FREE)
+    assert len([f for f in result.fill_list if f.time < 239_999]) == fills
+
+
 def test_an_entry_whose_stop_the_open_has_jumped_over_is_closed_at_once(
     small_market: Any, table: Any
 ) -> None:
@@ -135,6 +145,7 @@ def test_funding_is_paid_and_part_of_the_result(small_market: Any, table: Any) -
     assert result.funding == pytest.approx(-2.0)
     assert result.net_profit == pytest.approx(-2.0)
     assert result.trade_list[0].funding == pytest.approx(-2.0)
+    assert result.equity_curve == pytest.approx([10_000.0] * 5 + [9_998.0] * 5), "at its time"
 
 
 def test_a_liquidation_shows_in_the_engines_books(
@@ -306,6 +317,26 @@ def test_orders_of_a_multi_interval_run_fill_at_base_opens(
     inner = loop.fills[:-1]
     assert len(inner) > 30
     assert all(fill.price == opens[fill.time] and fill.time % 300_000 == 0 for fill in inner)
+
+
+def test_the_market_moves_through_base_candles_only(
+    run_with_parts: Any, small_market: Any, table: Any
+) -> None:
+    """The five-minute candle holds a low from before the entry; its stop must not see it."""
+
+    class Late(Strategy):
+        intervals = ("5m",)
+        seen = 0
+
+        def on_candle(self, candle: Candle) -> None:
+            self.seen += 1
+            if self.seen == 3:
+                self.buy(size=1.0, stop=95.0)
+
+    closes = [90.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0]
+    opens = [90.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0]
+    loop = run_with_parts(Late, small_market(table(closes, opens=opens)), risk=FREE).loop
+    assert [trade.exit_reason for trade in loop.trades] == ["the end of the data"]
 
 
 def test_an_order_in_another_symbol_never_meets_a_price_from_before_it(
