@@ -14,8 +14,10 @@ import time
 
 __all__ = ["flush_pages", "populate"]
 
+_LINUX = sys.platform == "linux"
+_MADV_DONTNEED = 4
 _MADV_POPULATE_WRITE = 23  # Linux 5.14
-_MS_SYNC = 4 if sys.platform == "linux" else 0x10
+_MS_SYNC = 4 if _LINUX else 0x10
 _CHUNK = 16  # pages
 
 
@@ -42,7 +44,7 @@ def populate(memory: mmap.mmap) -> None:
 
     Raises OSError where the file system has no block for a page.
     """
-    if _LIBC is not None and sys.platform == "linux":
+    if _LIBC is not None and _LINUX:
         if not _LIBC.madvise(_address(memory), len(memory), _MADV_POPULATE_WRITE):
             return
         error = ctypes.get_errno()
@@ -58,12 +60,19 @@ def populate(memory: mmap.mmap) -> None:
 def flush_pages(memory: mmap.mmap, handle: int, start: int, end: int) -> None:
     """Wait until the disk has the bytes from ``start`` to ``end``; raises OSError.
 
-    Only these pages: the prepared ones behind them stay writable without a page fault.
+    Only these pages: the prepared ones behind them stay writable without a page fault. Those that
+    are full are taken out of the map before (the kernel keeps what they hold): to write back a page
+    that is mapped, it must interrupt the processor on which the writer of records goes on, page
+    by page.
     """
     if _LIBC is None:
         os.fdatasync(handle)
         return
+    address = _address(memory)
     first = start - start % mmap.PAGESIZE
-    if _LIBC.msync(_address(memory) + first, end - first, _MS_SYNC):
+    full = end - end % mmap.PAGESIZE
+    if _LINUX and full > first:
+        _LIBC.madvise(address + first, full - first, _MADV_DONTNEED)
+    if _LIBC.msync(address + first, end - first, _MS_SYNC):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

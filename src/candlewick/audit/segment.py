@@ -17,7 +17,7 @@ from candlewick.audit.pages import flush_pages, populate
 
 __all__ = ["Segment"]
 
-_ZEROS = bytes(1024 * 1024)
+_PIECE = 1024 * 1024
 
 
 class Segment:
@@ -121,17 +121,27 @@ class Segment:
             self._map[page] = self._map[page]
 
     def seal(self) -> None:
-        """Cut the file to its records, wait for the disk, and close it. Can be repeated."""
+        """Cut the file to its records, wait for the disk, and close it. Can be repeated.
+
+        The map goes first: to write back a page that is mapped, the kernel must interrupt the
+        processor on which the writer of records goes on.
+        """
         if self.sealed:
             return
+        self._map.close()
         os.ftruncate(self._handle, self.position)
         try:
             os.fsync(self._handle)
         except OSError:
-            self._touch(self.position)
+            self._rewrite()
             raise
         self.sealed = True
-        self.close()
+        os.close(self._handle)
+
+    def _rewrite(self) -> None:
+        """Make the kernel write again what it failed to write."""
+        for start in range(0, self.position, _PIECE):
+            os.pwrite(self._handle, os.pread(self._handle, _PIECE, start), start)
 
     def discard(self) -> None:
         """Close and delete a segment that was never used."""
@@ -150,5 +160,5 @@ def _allocate(handle: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(handle, 0, size)
         return
-    for start in range(0, size, len(_ZEROS)):  # macOS
-        os.pwrite(handle, _ZEROS[: size - start], start)
+    for start in range(0, size, _PIECE):  # macOS
+        os.pwrite(handle, bytes(min(_PIECE, size - start)), start)
