@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from candlewick.errors import ValidationError
 from candlewick.exchange.admission import lacks_margin, refusal
-from candlewick.exchange.book import Resting, SymbolBook, Walk
+from candlewick.exchange.book import AWAKE, Resting, SymbolBook, Walk
 from candlewick.exchange.funding import FundingSchedule
 from candlewick.exchange.holding import Holding
 from candlewick.exchange.margin import (
@@ -109,11 +109,10 @@ class SimulatedExchange:
 
     def available(self) -> float:
         """What new entries may bind: equity (in isolated margin the wallet) less what is bound."""
-        bound = sum(
-            initial_margin(book)
-            for book in self._books.values()
-            if book.holdings or book.resting or book.arrivals
-        )
+        bound = 0.0
+        for book in self._books.values():
+            if book.open_positions or book.resting or book.arrivals:
+                bound += initial_margin(book)
         return (self.balance if self._isolated else self.equity()) - bound
 
     def positions(self) -> list[Position]:
@@ -160,15 +159,19 @@ class SimulatedExchange:
                     message,
                 )
             ]  # fmt: skip
-        self._orders_made += 1
-        resting = Resting(order, self._orders_made)
-        reports: list[Report] = [report_of(resting, OrderStatus.ACKNOWLEDGED, time)]
+        number = self._orders_made = self._orders_made + 1
+        resting = Resting(order, number)
+        reports: list[Report] = [
+            OrderUpdate(
+                order.client_id, order.symbol, OrderStatus.ACKNOWLEDGED, time, resting.venue_id
+            )
+        ]
         type = order.type
         if type is OrderType.MARKET or (
             type is OrderType.LIMIT and (not book.last or takes(order, book.last))
         ):
             book.arrivals.append(resting)
-            book.wake()
+            book.lower = AWAKE
         elif type is OrderType.LIMIT and order.time_in_force in _AT_ONCE:
             reports.append(report_of(resting, OrderStatus.EXPIRED, time))
         else:
@@ -239,7 +242,7 @@ class SimulatedExchange:
         if walk is None:
             walk = book.walk = Walk(candle.open, candle.open_time)
             book.candles += 1
-            book.wake()
+            book.lower = AWAKE
             book.margin_changed = book.margin_changed or self._shares_wallet(book)
             if book.next_funding <= candle.open_time and (
                 reports := self._pay_funding(book, candle)
@@ -258,9 +261,13 @@ class SimulatedExchange:
             self._set_liquidation(book)
         book.set_band()
         if candle.low > book.lower and candle.high < book.upper:
-            self._end(book, candle)
+            if self._shares_wallet(book):
+                self._end(book, candle)
+            else:
+                book.walk = None
+                book.last = candle.close
             return True
-        book.wake()
+        book.lower = AWAKE
         return False
 
     def _end(self, book: SymbolBook, candle: Candle) -> None:
@@ -315,7 +322,9 @@ class SimulatedExchange:
         reports: list[Report] = []
         for resting in arrivals:
             order = resting.order
-            price = self._taker_price(book, order.side, walk.price)
+            price = walk.price
+            if self._slippage:
+                price = book.instrument.slip(price, order.side, self._slippage)
             if order.type is OrderType.LIMIT:
                 if not takes(order, walk.price):
                     if order.time_in_force in _AT_ONCE:
@@ -338,11 +347,8 @@ class SimulatedExchange:
             return self._fill(book, resting, order.price, walk.time, True)
         if not reduces(order) and (reason := lacks_margin(self, book, order)):
             return [report_of(resting, OrderStatus.EXPIRED, walk.time, *reason)]
-        price = self._taker_price(book, order.side, walk.price)
+        price = book.instrument.slip(walk.price, order.side, self._slippage)
         return self._fill(book, resting, price, walk.time, False)
-
-    def _taker_price(self, book: SymbolBook, side: Side, price: float) -> float:
-        return book.instrument.slip(price, side, self._slippage) if self._slippage else price
 
     # -- what changes the account ------------------------------------------------------------------
 
@@ -353,19 +359,24 @@ class SimulatedExchange:
         order = resting.order
         held = book.holding(order.position_side)
         quantity = order.quantity
-        if reduces(order):
+        if order.reduce_only or reduces(order):
             reducible = -order.side.sign * held.quantity
             quantity = reducible if order.close_position else min(quantity, reducible)
             if quantity <= 0.0:
                 return [report_of(resting, OrderStatus.EXPIRED, time)]
         rate = book.instrument.fee_maker if maker else book.instrument.fee_taker
         reports: list[Report] = []
-        count = self.settings.fill_parts
-        for part in (quantity,) if count == 1 else parts_of(book.instrument, quantity, count):
+        parts = self.settings.fill_parts
+        for part in (quantity,) if parts == 1 else parts_of(book.instrument, quantity, parts):
             reports.append(self._trade(book, held, resting, part, price, time, maker, rate))
-            done = resting.filled >= quantity
-            status = OrderStatus.FILLED if done else OrderStatus.PARTIALLY_FILLED
-            reports.append(report_of(resting, status, time))
+            filled = resting.filled
+            reports.append(
+                OrderUpdate(
+                    order.client_id, order.symbol,
+                    OrderStatus.FILLED if filled >= quantity else OrderStatus.PARTIALLY_FILLED,
+                    time, resting.venue_id, filled, resting.cost / filled,
+                )
+            )  # fmt: skip
         if not held.quantity and book.resting:
             reports += self._expire_closers(book, held, time)
         return reports
@@ -392,11 +403,11 @@ class SimulatedExchange:
         maker: bool,
         fee_rate: float,
     ) -> Fill:
-        order = resting.order
-        instrument = book.instrument
+        order, instrument = resting.order, book.instrument
         before = held.quantity
         realized = held.change(order.side.sign * quantity, price, time)
-        if opened := (held.quantity != 0.0) - (before != 0.0):
+        if not before or not held.quantity:
+            opened = bool(held.quantity) - bool(before)
             book.open_positions += opened
             self._open_positions += opened
         fee = fee_rate * quantity * price
@@ -410,9 +421,9 @@ class SimulatedExchange:
         resting.filled = instrument.nearest_quantity(filled + quantity) if filled else quantity
         resting.cost += price * quantity
         book.margin_changed = True
-        self._trades_made += 1
+        number = self._trades_made = self._trades_made + 1
         return Fill(
-            self._trades_made, order.client_id, order.symbol, order.side, price, quantity, fee,
+            number, order.client_id, order.symbol, order.side, price, quantity, fee,
             time, instrument.quote, maker, realized, resting.venue_id, order.position_side,
         )  # fmt: skip
 
@@ -420,12 +431,15 @@ class SimulatedExchange:
 
     def _shares_wallet(self, book: SymbolBook) -> bool:
         """True when other positions than the book's only one lean on the wallet."""
-        return not self._isolated and self._open_positions > min(book.open_positions, 1)
+        own = 1 if book.open_positions else 0
+        return self._open_positions > own and not self._isolated
 
     def _set_liquidation(self, book: SymbolBook) -> None:
         """Compute what may have changed of the book's liquidation prices."""
         book.margin_changed = False
-        if self._isolated:
+        if not self._open_positions:
+            book.liquidation = book.watch = {}
+        elif self._isolated:
             set_isolated_liquidation(book)
         elif self._shares_wallet(book):
             set_shared_liquidation(self.balance, self._books.values())
@@ -501,5 +515,5 @@ class SimulatedExchange:
         self.balance += amount
         self.funding_received += amount
         book.margin_changed = True
-        book.wake()
+        book.lower = AWAKE
         return Funding(symbol, amount, rate, time)

@@ -18,7 +18,10 @@ Refusal = tuple[int, str]
 
 
 def refusal(exchange: SimulatedExchange, book: SymbolBook | None, order: Order) -> Refusal | None:
-    """Return the error code and message for an order, or None when it is accepted."""
+    """Return the error code and message for an order, or None when it is accepted.
+
+    Rules that cannot concern an order, as those of prices a market order, are passed over.
+    """
     if book is None:
         return -1121, "Invalid symbol."
     if (order.position_side is PositionSide.BOTH) is exchange.settings.hedge_mode:
@@ -28,14 +31,21 @@ def refusal(exchange: SimulatedExchange, book: SymbolBook | None, order: Order) 
         book.arrivals and any(waiting.order.client_id == client_id for waiting in book.arrivals)
     ):
         return -4116, "ClientOrderId is duplicated."
-    reduced = reduces(order)
-    reason = _bad_price(book, order) or _bad_quantity(book, order, reduced)
+    type = order.type
+    if type is not OrderType.MARKET or order.price or order.trigger_price:
+        reason = _bad_price(book, order)
+        if reason is not None:
+            return reason
+    reduced = order.reduce_only or reduces(order)
+    reason = _bad_quantity(book, order, reduced)
     if reason is not None:
         return reason
-    if order.type.is_conditional:
+    if type.is_conditional:
         return _bad_trigger(book, order)
     reason = _nothing_to_reduce(book, order) if reduced else lacks_margin(exchange, book, order)
-    return reason or _post_only_takes(book, order)
+    if reason is None and order.time_in_force is TimeInForce.GTX:
+        return _post_only_takes(book, order)
+    return reason
 
 
 def _bad_price(book: SymbolBook, order: Order) -> Refusal | None:
@@ -60,11 +70,14 @@ def _bad_quantity(book: SymbolBook, order: Order, reduced: bool) -> Refusal | No
         return -4003, "Quantity less than min quantity."
     if not instrument.is_quantity(quantity):
         return -4023, "Quantity not increased by step size."
-    market = order.type is not OrderType.LIMIT
-    if quantity > instrument.max_quantity or (market and quantity > instrument.market_max_quantity):
+    if quantity > instrument.max_quantity or (
+        quantity > instrument.market_max_quantity and order.type is not OrderType.LIMIT
+    ):
         return -4005, "Quantity greater than max quantity."
+    if reduced:
+        return None
     price = order.price or order.trigger_price or book.last
-    if not reduced and quantity * price < instrument.min_notional and price:
+    if quantity * price < instrument.min_notional and price:
         return -4164, (
             f"Order's notional must be no smaller than {instrument.min_notional:g}"
             " (unless you choose reduce only)."
@@ -94,7 +107,7 @@ def _nothing_to_reduce(book: SymbolBook, order: Order) -> Refusal | None:
 
 
 def _post_only_takes(book: SymbolBook, order: Order) -> Refusal | None:
-    if order.time_in_force is TimeInForce.GTX and book.last and takes(order, book.last):
+    if book.last and takes(order, book.last):
         return -5022, (
             "Due to the order could not be executed as maker, the Post Only order will be rejected."
         )

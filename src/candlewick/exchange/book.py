@@ -13,9 +13,10 @@ from candlewick.exchange.holding import Holding
 from candlewick.exchange.settings import MarginType
 from candlewick.models import Instrument, Order, OrderType, PositionSide, Side
 
-__all__ = ["Resting", "SymbolBook", "Walk"]
+__all__ = ["AWAKE", "Resting", "SymbolBook", "Walk"]
 
 _INF = math.inf
+AWAKE = _INF  # as the lower bound of a band: the next price is looked at, wherever it is
 
 
 class Resting:
@@ -23,31 +24,37 @@ class Resting:
 
     ``level`` is that price, 0.0 for a trailing stop that is not active yet; ``downward`` is True
     when a falling price reaches it; a ``patient`` order waits for a better price than the present.
-    ``extreme`` is the best price since a trailing stop is active, 0.0 before. The order may fire
-    from the candle count ``not_before`` on.
+    ``extreme`` is the best price since a trailing stop is active, 0.0 before. ``cost`` is the sum
+    of price * quantity over the fills. The order may fire from the candle count ``not_before`` on.
+
+    What most orders never change stands in the class: a market order sets three attributes.
     """
 
-    __slots__ = (
-        "cost", "downward", "extreme", "filled", "level", "not_before", "order", "patient",
-        "sequence", "trails", "venue_id",
-    )  # fmt: skip
+    filled = 0.0
+    cost = 0.0
+    extreme = 0.0
+    level = 0.0
+    not_before = 0
+    downward = False
+    patient = False
+    trails = False
 
     def __init__(self, order: Order, sequence: int) -> None:
-        type = order.type
-        buys = order.side is Side.BUY
         self.order = order
         self.sequence = sequence
         self.venue_id = str(sequence)
-        self.filled = 0.0
-        self.cost = 0.0  # sum of price * quantity over the fills
-        self.extreme = 0.0
-        self.not_before = 0
+        type = order.type
+        if type is OrderType.MARKET:
+            return  # has no level
+        buys = order.side is Side.BUY
         self.patient = type is OrderType.LIMIT or type is OrderType.TAKE_PROFIT_MARKET
         self.downward = buys if self.patient else not buys
-        self.trails = type is OrderType.TRAILING_STOP_MARKET
-        self.level = order.price if type is OrderType.LIMIT else order.trigger_price
-        if self.trails:
-            self.level = 0.0
+        if type is OrderType.LIMIT:
+            self.level = order.price
+        elif type is OrderType.TRAILING_STOP_MARKET:
+            self.trails = True
+        else:
+            self.level = order.trigger_price
 
     @property
     def average_price(self) -> float:
@@ -120,22 +127,18 @@ class SymbolBook:
             held = self.holdings[side] = Holding(self.instrument, side)
         return held
 
-    def wake(self) -> None:
-        """See to it that the next price is looked at, wherever it is."""
-        self.lower = _INF
-
     def set_band(self) -> None:
         """Recompute the prices between which nothing can happen."""
         lower, upper = -_INF, _INF
         if self.arrivals:
-            lower = _INF
+            lower = AWAKE
         for resting in self.resting.values():
             level = resting.level
             if resting.trails:
                 # the opposite bound: a better price moves it, or its activation price starts it
                 best = resting.extreme or resting.order.trigger_price
                 if best == 0.0:
-                    lower = _INF  # the first price starts it
+                    lower = AWAKE  # the first price starts it
                 elif resting.downward:
                     upper = min(upper, best)
                 else:
@@ -149,9 +152,10 @@ class SymbolBook:
                 upper = level
         for side, price in self.watch.items():
             if self.holdings[side].quantity > 0.0:
-                lower = max(lower, price)
-            else:
-                upper = min(upper, price)
+                if price > lower:
+                    lower = price
+            elif price < upper:
+                upper = price
         self.lower, self.upper = lower, upper
 
     def next_event(

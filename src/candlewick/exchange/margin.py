@@ -61,6 +61,10 @@ def initial_margin(book: SymbolBook, extra: Order | None = None) -> float:
     On each side ``max(|position + bids|, |position - asks|) / leverage``, in quote currency, the
     position valued at the last price, in isolated margin at its entry price.
     """
+    if not book.open_positions and not book.resting and not book.arrivals:
+        if extra is None or reduces(extra):
+            return 0.0
+        return (extra.price or book.last) * extra.quantity / book.leverage
     last, isolated = book.last, book.margin_type is MarginType.ISOLATED
     notional: dict[PositionSide, float] = {}
     for side, held in book.holdings.items():
