@@ -375,3 +375,30 @@ async def test_an_event_that_finds_no_room_is_fatal_and_not_swallowed(
     await exchange.kline(at(0), 100.0, closed=True)
     await heard.until(lambda: bool(heard.fatal))
     assert "the queue is full" in str(heard.fatal[0])
+
+
+async def test_without_anybody_to_tell_the_next_call_raises(
+    exchange: FakeExchange, connect: Connect
+) -> None:
+    venue, heard = await connect()
+    venue.on_fatal = None
+
+    def refuse(_: Any) -> None:
+        raise RuntimeError("the queue is full")
+
+    venue._publisher = refuse
+    await exchange.kline(at(0), 100.0, closed=True)
+    await heard.until(lambda: venue._failure is not None)
+    with pytest.raises(VenueError, match="ended for good"):
+        await venue.snapshot()
+    assert (await venue.snapshot()).balance == 10_000.0  # it can still be cleaned up
+
+
+async def test_a_closed_venue_says_so(exchange: FakeExchange, connect: Connect) -> None:
+    venue, _ = await connect()
+    await venue.close()
+    await venue.close()
+    with pytest.raises(VenueError, match="the venue is closed"):
+        await venue.snapshot()
+    with pytest.raises(VenueError, match="connected already"):
+        await venue.connect(lambda _: None, [BTC], "1m")

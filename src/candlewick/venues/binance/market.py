@@ -34,6 +34,7 @@ __all__ = ["MarketFeed"]
 _log = logging.getLogger(__name__)
 _FILL_ATTEMPTS = 6
 _MOST_PATIENT_S = 60.0
+_TIMED_EVERY_S = 0.001  # how often a price may look at the clock
 
 
 class Line:
@@ -83,6 +84,7 @@ class MarketFeed:
         self._seen = dict.fromkeys(self._symbols, 0.0)
         self._stale: dict[str, bool] = {}  # by symbol; true once the connection was given up for it
         self._is_live = False
+        self._timed_at = 0.0
         self.funding_rates: dict[str, float] = {}
         self.keeper = Keeper(
             "market", settings, tally, self._connect, self._streams(), self._on_frame,
@@ -151,28 +153,41 @@ class MarketFeed:
             self._alive(connection, message.s)
 
     def _on_kline(self, connection: Connection, message: Kline) -> None:
+        """Most of what comes passes here; it does as little as it can."""
         self._tally.messages["Kline"] += 1
         bar = message.k
-        line = self._lines.get((message.s, bar.i))
+        low, high = bar.l, bar.h
+        if not (
+            0.0 < low <= bar.o <= high
+            and low <= bar.c <= high
+            and bar.v >= 0.0
+            and 0 <= bar.t < bar.T
+        ):
+            reason = impossible(bar.t, bar.o, high, low, bar.c, bar.v, bar.T)
+            self._tally.saw_malformed("market", reason, repr(message))
+            return
+        symbol = message.s
+        line = self._lines.get((symbol, bar.i))
         if line is None:
             self._tally.events["other_symbol"] += 1
             return
-        reason = impossible(bar.t, bar.o, bar.h, bar.l, bar.c, bar.v, bar.T)
-        if reason:
-            self._tally.saw_malformed("market", reason, repr(message))
-            return
-        self._clock.seen(message.E)
-        self._alive(connection, message.s)
+        time = message.E
+        if connection.last_data - self._timed_at > _TIMED_EVERY_S:
+            self._timed_at = connection.last_data
+            self._clock.seen(time)
+        self._seen[symbol] = connection.last_data
+        if self._stale or not self._is_live:
+            self._alive(connection, symbol)
         sequence = line.sequence
-        candle = Candle(message.s, bar.i, bar.t, bar.o, bar.h, bar.l, bar.c, bar.v, bar.T, bar.x)
+        candle = Candle(symbol, bar.i, bar.t, bar.o, high, low, bar.c, bar.v, bar.T, bar.x)
         if bar.x:
-            self._take(line, (candle,), message.E)
+            self._take(line, (candle,), time)
         elif bar.t > sequence.newest_open or (
-            bar.t == sequence.newest_open and line.last_event <= message.E
+            bar.t == sequence.newest_open and line.last_event <= time
         ):
-            line.last_event = message.E
+            line.last_event = time
             sequence.newest_open = bar.t
-            self._publish(Event(EventKind.PRICE_UPDATED, candle, message.E))
+            self._publish(Event(EventKind.PRICE_UPDATED, candle, time))
         else:
             self._tally.events["old_prices"] += 1
 

@@ -95,8 +95,6 @@ class KlineBar(msgspec.Struct, gc=False):
     l: Number  # noqa: E741 - the exchange's name
     v: Number
     x: bool
-    n: int = 0
-    q: Number = 0.0
 
 
 class Kline(Message, tag="kline", kw_only=True):

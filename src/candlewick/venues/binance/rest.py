@@ -56,13 +56,16 @@ class RestClient:
         self._limits = limits
         self._tally = tally
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
         self._syncing: asyncio.Lock = asyncio.Lock()
         self._synced = 0.0
 
     @property
     def session(self) -> aiohttp.ClientSession:
         """The session that all connections share; opened by the first request."""
-        if self._session is None or self._session.closed:
+        if self._is_closed:
+            raise VenueError("the venue is closed")
+        if self._session is None:
             timeout = aiohttp.ClientTimeout(
                 total=self._settings.request_timeout_s,
                 connect=self._settings.request_timeout_s / 2,
@@ -75,7 +78,8 @@ class RestClient:
         return self._session
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections, for good."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
 

@@ -41,7 +41,7 @@ class Tally:
         self.unknown: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
-        self._on_malformed = on_malformed
+        self.on_malformed = on_malformed
         self._redact = redact
 
     def saw_unknown(self, kind: object) -> None:
@@ -54,14 +54,12 @@ class Tally:
     def saw_malformed(self, source: str, error: BaseException | str, text: bytes | str) -> None:
         """A message that cannot be understood: counted, and told."""
         self.malformed[source] += 1
-        if self._on_malformed is None:
+        if self.on_malformed is None:
             return
         shown = text[:_SHOWN]
         if isinstance(shown, bytes | bytearray):
             shown = bytes(shown).decode("utf-8", "replace")
-        self._on_malformed(
-            Malformed(source, self._redact(str(error)[:_SHOWN]), self._redact(shown))
-        )
+        self.on_malformed(Malformed(source, self._redact(str(error)[:_SHOWN]), self._redact(shown)))
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """All counts, for the status page and metrics."""

@@ -46,7 +46,8 @@ class BinanceVenue:
         on_malformed: gets every message that could not be understood; for the journal.
         hide: gets every secret that comes up at runtime, for the log to leave out.
         on_fatal: gets what ends a stream for good: an event that found no room, or a bug. The
-            system must stop; the venue still takes orders, so that it can clean up.
+            system must stop; the venue still takes orders, so that it can clean up. Without it,
+            the next call raises instead, once.
 
     Call `instruments` and `candles` first, as often as needed, then `connect` once, then the
     rest, then `close`. `connect` publishes before it returns: closed candles that follow those
@@ -66,7 +67,7 @@ class BinanceVenue:
         self.settings = settings
         self._keys = keys
         self._hide = hide or (lambda _secret: None)
-        self._on_fatal = on_fatal
+        self.on_fatal = on_fatal
         if keys is not None:
             self._hide(keys.key)
             self._hide(keys.secret)
@@ -85,6 +86,7 @@ class BinanceVenue:
         self._execution: Execution | None = None
         self._resolver: Resolver | None = None
         self._snapshots: SnapshotTaker | None = None
+        self._failure: BaseException | None = None
         self._is_closing = False
         self._is_synced = False
 
@@ -239,8 +241,10 @@ class BinanceVenue:
         error = task.exception()
         if error is not None and not self._is_closing:
             _log.error("%s has failed: %s", task.get_name(), error)
-            if self._on_fatal is not None:
-                self._on_fatal(error)
+            if self.on_fatal is not None:
+                self.on_fatal(error)
+            else:
+                self._failure = error
 
     # -- the account -------------------------------------------------------------------------------
 
@@ -277,6 +281,9 @@ class BinanceVenue:
         return await self._connected(self._snapshots).take(since)
 
     def _connected(self, part: Part | None) -> Part:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise VenueError(f"a stream has ended for good: {failure}")
         if part is None:
             reason = "it is not connected" if self._keys is not None else "it has no API keys"
             raise VenueError(f"the venue has no account: {reason}")
