@@ -9,7 +9,15 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from benchmarks.backtest_peers import CANDLES, FEE, bare_loop, frame_of, one_year, peer_backtest
+from benchmarks.backtest_peers import (
+    CANDLES,
+    CASH,
+    FEE,
+    bare_loop,
+    frame_of,
+    one_year,
+    peer_backtest,
+)
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, installed, progress
 from candlewick.backtesting import Account, Result, prepare, run_backtest
@@ -19,7 +27,8 @@ from candlewick.risk import RiskSettings
 from candlewick.strategies import Strategy
 
 _row = partial(Row, area="backtest")
-_ACCOUNT = Account(fee_taker=FEE, fee_maker=FEE)
+_ACCOUNT = Account(cash=CASH, fee_taker=FEE, fee_maker=FEE)
+_FREE = Account(cash=CASH, fee_taker=0.0, fee_maker=0.0)  # fees would end it before the orders do
 _NO_STOP = RiskSettings(daily_loss=0.0, default_stop=0.0, max_orders_per_minute=0)
 _WITH_STOP = RiskSettings(daily_loss=0.0, default_stop=0.1, max_orders_per_minute=0)
 _FAST, _SLOW = 50, 200
@@ -32,9 +41,18 @@ def run() -> list[Row]:
     return [*_candles(market), *_orders(market), *_millionth()]
 
 
-def _backtest(market: Market, fast: int, slow: int, risk: RiskSettings = _NO_STOP) -> Result:
-    run = prepare("sma_cross", market, params={"fast": fast, "slow": slow}, account=_ACCOUNT)
-    return run_backtest(run, risk=risk)
+def _backtest(
+    market: Market,
+    fast: int,
+    slow: int,
+    risk: RiskSettings = _NO_STOP,
+    account: Account = _ACCOUNT,
+) -> Result:
+    run = prepare("sma_cross", market, params={"fast": fast, "slow": slow}, account=account)
+    result = run_backtest(run, risk=risk)
+    if result.denials or result.rejections:
+        raise RuntimeError(f"not only orders were measured: {result.denials}")
+    return result
 
 
 # -- candles ---------------------------------------------------------------------------------------
@@ -85,22 +103,15 @@ def _orders(market: Market) -> list[Row]:
     rows = []
     for name, risk in (("market orders", _NO_STOP), ("market orders and stops", _WITH_STOP)):
         progress(f"an order's life: {name}")
-        taken = in_turns(
-            {
-                "many": partial(_backtest, part, 10, 30, risk),
-                "few": partial(_backtest, part, 5_000, 20_000, risk),
-            },
-            repeats=5,
-        )
-        many, few = (
-            _backtest(part, 10, 30, risk).orders,
-            _backtest(part, 5_000, 20_000, risk).orders,
-        )
-        each_us = (taken["many"].median - taken["few"].median) / (many - few) * 1e6
+        many = partial(_backtest, part, 10, 30, risk, _FREE)
+        few = partial(_backtest, part, 5_000, 20_000, risk, _FREE)
+        taken = in_turns({"many": many, "few": few}, repeats=5)
+        orders = many().orders - few().orders
+        each_us = (taken["many"].median - taken["few"].median) / orders * 1e6
         rows.append(
             _row(
                 name=f"an order's whole life, {name}", value=each_us, unit="us", better="lower",
-                limit=15.0, note=f"{many:,} orders",
+                limit=15.0, note=f"{orders:,} orders",
             )
         )  # fmt: skip
     return rows
