@@ -8,7 +8,7 @@ import gzip
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 
 from benchmarks.rows import Row
-from benchmarks.timing import in_turns, percentile, progress
+from benchmarks.timing import median, percentile, progress
 from candlewick.audit import AuditLogger
 from candlewick.backtesting import prepare
 from candlewick.bus import Watchdog
@@ -36,6 +36,7 @@ from candlewick.monitoring.exposition import Exposition
 from candlewick.venues import SimulatedVenue
 
 _CANDLES = 30_000  # about a second
+_TURNS = 12
 _SCRAPE_S = 1.0  # Prometheus' own default is a minute
 
 
@@ -61,26 +62,27 @@ def _throughput() -> Iterator[Row]:
             if scraper is not None:
                 scraper.cancel()
 
-    def with_settings(settings: MonitoringSettings) -> Callable[[], None]:
-        def work() -> None:
-            with tempfile.TemporaryDirectory() as directory:
-                uvloop.run(live(directory, settings))
+    def processor_s(settings: MonitoringSettings) -> float:
+        gc.collect()
+        with tempfile.TemporaryDirectory() as directory:
+            before = time.process_time()
+            uvloop.run(live(directory, settings))
+            return time.process_time() - before
 
-        return work
-
-    taken = in_turns(
-        {
-            "off": with_settings(MonitoringSettings(enabled=False)),
-            "on": with_settings(MonitoringSettings()),
-        },
-        repeats=12,
-    )
-    on, off = taken["on"], taken["off"]
+    on, off = MonitoringSettings(), MonitoringSettings(enabled=False)
+    taken: dict[str, list[float]] = {"on": [], "off": []}
+    for turn in range(-1, _TURNS):
+        found = {"off": processor_s(off), "on": processor_s(on)}
+        if turn >= 0:
+            for name, seconds in found.items():
+                taken[name].append(seconds)
+    pairs = [b / a for a, b in zip(taken["on"], taken["off"], strict=True)]
     yield Row(
         area="monitoring", name="live throughput, all metrics on, scraped every second",
-        value=_CANDLES / on.best, unit="candles/s", peer="metrics off",
-        peer_value=_CANDLES / off.best, target_ratio=0.97,
-        note=f"best of 12 in turns; by the median {off.median / on.median:.3f}x",
+        value=_CANDLES / min(taken["on"]), unit="candles/CPU s", peer="metrics off",
+        peer_value=_CANDLES / min(taken["off"]), target_ratio=0.97,
+        note=f"least processor time of {_TURNS} in turns, threads included;"
+        f" median of the pairs {median(pairs):.3f}x",
     )  # fmt: skip
 
 
@@ -150,9 +152,9 @@ async def _renderings(exposition: Exposition) -> tuple[list[float], list[float],
 
 
 async def _turns(times: list[float]) -> None:
-    """Note every turn of the loop."""
+    """Note every turn of the loop, in processor time: what the loop itself took."""
     while True:
-        times.append(time.perf_counter())
+        times.append(time.thread_time())
         await asyncio.sleep(0)
 
 
@@ -231,9 +233,9 @@ def _timed_collections(pauses: list[int], tuned: AbstractContextManager[None]) -
     def on_collection(phase: str, info: dict[str, Any]) -> None:
         nonlocal began
         if phase == "start":
-            began = time.perf_counter_ns()
+            began = time.thread_time_ns()
         else:
-            pauses.append(time.perf_counter_ns() - began)
+            pauses.append(time.thread_time_ns() - began)
 
     with tuned:  # the one collection at the start is not of the replay
         gc.callbacks.append(on_collection)
@@ -321,8 +323,8 @@ def _survivors() -> Row:
         del alive
         worst[name] = pauses
     return Row(
-        area="monitoring", name="garbage collection pauses when 400,000 young objects survive, p99",
-        value=_p99_ms(worst["tuned"]), unit="ms", peer="Python's thresholds",
-        peer_value=_p99_ms(worst["default"]), better="lower", limit=1.0,
+        area="monitoring", name="the longest pause while 400,000 objects are made and kept",
+        value=max(worst["tuned"]) / 1e6, unit="ms", peer="Python's thresholds",
+        peer_value=max(worst["default"]) / 1e6, better="lower", limit=1.0,
         note=f"{_told(worst['tuned'])}; with Python's {_told(worst['default'])}",
     )  # fmt: skip

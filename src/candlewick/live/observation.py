@@ -132,6 +132,7 @@ class _Reader:
             state=str(engine.state),
             market_time=engine.now,
             equity=engine.equity,
+            peak=tally.peak,
             balance=engine.balance,
             realized=sum(state.ledger.realized for state in engine.symbols.values()),
             unrealized=engine.equity - engine.balance,

@@ -294,6 +294,7 @@ def _engine(sources: Sources) -> Iterator[Metric]:
 def _books(engine: EngineSample) -> Iterator[Metric]:
     for name, text, value in (
         ("equity", "Wallet and open profit, quote currency.", engine.equity),
+        ("equity_peak", "The highest equity so far, quote currency.", engine.peak),
         ("balance", "Wallet, quote currency.", engine.balance),
         (
             "realized_profit",

@@ -40,14 +40,15 @@ class PositionSample(msgspec.Struct, frozen=True):
 class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     """The engine's books. Money in quote currency; ratios are fractions.
 
-    ``realized`` is closed profit before fees and funding. ``drawdown`` is the fall of equity from
-    its peak as it is now. ``rejections`` counts by the exchange's code, ``denials`` by
-    `DenialCode`. ``unknown`` maps a symbol to why its state is not known.
+    ``realized`` is closed profit before fees and funding. ``peak`` is the highest equity so far,
+    ``drawdown`` the fall from it as it is now. ``rejections`` counts by the exchange's code,
+    ``denials`` by `DenialCode`. ``unknown`` maps a symbol to why its state is not known.
     """
 
     state: str = "running"
     market_time: int = 0
     equity: float = 0.0
+    peak: float = 0.0
     balance: float = 0.0
     realized: float = 0.0
     unrealized: float = 0.0
