@@ -18,8 +18,15 @@ from candlewick.models import Order
 # Reads the files as they are, with nothing of the package; says which of two records are there.
 WITNESS = """
 import pathlib, sys
+def content_of(directory):
+    while True:
+        try:
+            return b"".join(p.read_bytes() for p in sorted(directory.glob("*.jsonl")))
+        except FileNotFoundError:
+            pass  # next.jsonl has got its name
+
 for client_id in map(str.strip, sys.stdin):
-    content = b"".join(p.read_bytes() for p in sorted(pathlib.Path(sys.argv[1]).glob("*.jsonl")))
+    content = content_of(pathlib.Path(sys.argv[1]))
     lines = [line for line in content.split(b"\\n") if b'"%s"' % client_id.encode() in line]
     planned = any(b'"type":"order_planned"' in line and line.endswith(b'"}') for line in lines)
     sent = any(b'"type":"order_sent"' in line and line.endswith(b'"}') for line in lines)
@@ -56,10 +63,8 @@ def test_every_order_is_readable_by_another_process_before_it_is_sent(
         system.venue.submit = witnessed  # type: ignore[method-assign]
         await system.run()
 
-    asyncio.run(main())
-    witness.stdin.close()
-    witness.wait(20)
-    witness.stdout.close()
+    with witness:
+        asyncio.run(main())
     sent = [r.data["client_id"] for r in read(tmp_path, types=["order_sent"])]
     assert list(seen) == sent
     assert len(sent) > 20

@@ -276,6 +276,13 @@ def test_a_hanging_disk_shows_in_the_lag_and_not_in_the_records(
 # -- permissions -----------------------------------------------------------------------------------
 
 
+def _let_others_in(tmp_path: Path) -> None:
+    """Open the way to a temporary directory, so far as it is pytest's own."""
+    for parent in (tmp_path, *tmp_path.parents):
+        if any(part.startswith("pytest-of-") for part in parent.parts):
+            parent.chmod(0o755)
+
+
 def _as_nobody(directory: Path) -> subprocess.CompletedProcess[str]:
     program = (
         "import os, sys\n"
@@ -294,8 +301,7 @@ def _as_nobody(directory: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_directory_without_permission_is_an_error_that_says_so(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    _let_others_in(tmp_path)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
     for directory in (closed, closed / "below"):
@@ -304,8 +310,7 @@ def test_a_directory_without_permission_is_an_error_that_says_so(tmp_path: Path)
 
 
 def test_a_file_without_permission_is_an_error_that_says_so(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    _let_others_in(tmp_path)
     directory = tmp_path / "journal"
     with AuditLogger(directory):
         pass

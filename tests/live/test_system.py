@@ -234,10 +234,16 @@ def test_entries_are_withheld_while_the_journal_has_no_room(
 _READER = """
 import pathlib, sys
 directory = pathlib.Path(sys.argv[1])
+def contents():
+    while True:
+        try:
+            return [path.read_bytes() for path in directory.glob("*.jsonl")]
+        except FileNotFoundError:
+            pass  # a file has got its name between the two calls
+
 for line in sys.stdin:
     wanted = b'"order_planned","data":{"client_id":"%s"' % line.strip().encode()
-    found = any(wanted in path.read_bytes() for path in directory.glob("*.jsonl"))
-    print("yes" if found else "no", flush=True)
+    print("yes" if any(wanted in content for content in contents()) else "no", flush=True)
 """
 
 
