@@ -9,6 +9,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -277,9 +278,9 @@ def test_a_hanging_disk_shows_in_the_lag_and_not_in_the_records(
 
 
 def _let_others_in(tmp_path: Path) -> None:
-    """Open the way to a temporary directory, so far as it is pytest's own."""
+    """Open the way to a directory below that of all temporary files."""
     for parent in (tmp_path, *tmp_path.parents):
-        if any(part.startswith("pytest-of-") for part in parent.parts):
+        if Path(tempfile.gettempdir()) in parent.parents:
             parent.chmod(0o755)
 
 
