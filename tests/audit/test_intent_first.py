@@ -18,12 +18,18 @@ from candlewick.models import Order
 # Reads the files as they are, with nothing of the package; says which of two records are there.
 WITNESS = """
 import pathlib, sys
+def files(directory):
+    return [(p, p.stat().st_ino) for p in sorted(directory.glob("*.jsonl"))]
+
 def content_of(directory):
-    while True:
+    while True:  # until no file got another name meanwhile
         try:
-            return b"".join(p.read_bytes() for p in sorted(directory.glob("*.jsonl")))
+            before = files(directory)
+            content = b"".join(path.read_bytes() for path, _ in before)
+            if files(directory) == before:
+                return content
         except FileNotFoundError:
-            pass  # next.jsonl has got its name
+            pass
 
 for client_id in map(str.strip, sys.stdin):
     content = content_of(pathlib.Path(sys.argv[1]))

@@ -94,7 +94,7 @@ def test_filters_by_type_symbol_and_order(week: Path) -> None:
 def test_reading_stops_at_a_torn_tail(tmp_path: Path) -> None:
     journal = AuditLogger(tmp_path)
     journal.log_event("order_planned", {"n": 1})
-    journal._active._map[journal._active.position : journal._active.position + 5] = b'{"seq'
+    journal._active.memory[journal._active.position : journal._active.position + 5] = b'{"seq'
     assert [r.sequence for r in read(tmp_path)] == [1, 2]
     journal.stop()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from candlewick.errors import JournalError
 
-__all__ = ["DirectoryLock"]
+__all__ = ["DirectoryLock", "take_directory"]
 
 
 class DirectoryLock:
@@ -48,3 +48,18 @@ class DirectoryLock:
     def abandon(self) -> None:
         """In a forked child: let go of the file, so that the lock ends with the parent."""
         os.close(self._handle)
+
+
+def take_directory(directory: Path) -> DirectoryLock:
+    """Make a journal's directory where it is missing, and take its lock.
+
+    Raises JournalError when it cannot be written, or belongs to another process.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return DirectoryLock(directory)
+    except OSError as error:
+        raise JournalError(
+            f"the journal directory {directory} cannot be written: {error.strerror};"
+            " check its permissions or choose another with --journal"
+        ) from error

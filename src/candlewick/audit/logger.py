@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import logging
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
@@ -20,8 +16,9 @@ from candlewick.audit.encoding import Encoder
 from candlewick.audit.events import EventType, JournalState
 from candlewick.audit.held import HeldLines
 from candlewick.audit.keeper import Keeper
-from candlewick.audit.lock import DirectoryLock
+from candlewick.audit.lock import take_directory
 from candlewick.audit.naming import NEXT, SegmentNames, sync_directory
+from candlewick.audit.open_journals import open_journals
 from candlewick.audit.recovery import KEPT_IN_RECORD, End, find_end
 from candlewick.audit.segment import Segment
 from candlewick.audit.stats import JournalStats, Latencies
@@ -37,8 +34,6 @@ _AROUND_DATA = 320  # bytes of a line that are not its data, at most
 _LONGEST_TYPE = 100
 
 Durability = Literal["async", "sync"]
-_OPEN: weakref.WeakSet[AuditLogger] = weakref.WeakSet()
-_log = logging.getLogger(__name__)
 
 
 class AuditLogger:
@@ -108,7 +103,7 @@ class AuditLogger:
         self._segments = self._sealed_bytes = 0
         self._writes = Latencies()
         self._owner = os.getpid()
-        self._directory_lock = self._take_directory()
+        self._directory_lock = take_directory(self.directory)
         try:
             self._open(sync_interval_s)
         except OSError as error:
@@ -120,19 +115,9 @@ class AuditLogger:
         except BaseException:
             self._directory_lock.release()
             raise
-        _OPEN.add(self)
+        open_journals.add(self)
 
     # -- opening ---------------------------------------------------------------------------------
-
-    def _take_directory(self) -> DirectoryLock:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            return DirectoryLock(self.directory)
-        except OSError as error:
-            raise JournalError(
-                f"the journal directory {self.directory} cannot be written: {error.strerror};"
-                " check its permissions or choose another with --journal"
-            ) from error
 
     def _open(self, sync_interval_s: float) -> None:
         end = find_end(self.directory)
@@ -191,7 +176,7 @@ class AuditLogger:
         Raises:
             JournalError: the journal is stopped, or belongs to the parent of this process.
         """
-        start = 0 if self._sequence & _SAMPLE else time.perf_counter_ns()
+        began = 0 if self._sequence & _SAMPLE else time.perf_counter_ns()
         encoded = self._encode(data)
         with self._lock:
             if self._busy:
@@ -199,16 +184,44 @@ class AuditLogger:
                 return 0
             self._busy = True
             try:
-                sequence = self._append(event_type, encoded)
+                now = self._clock()
+                segment = self._active
+                start = segment.position
+                head = self._heads.get(event_type)
+                if (
+                    head is None
+                    or now < self._last_ns
+                    or now >= self._day_end
+                    or start + len(encoded) > self._nearly_full
+                    or self._held.bytes
+                ):
+                    sequence = self._append(event_type, encoded)
+                else:  # what `_append` does, in the usual case, without the calls
+                    sequence = self._sequence + 1
+                    body = b'{"seq":%d,"time_ns":%d%b%b' % (sequence, now, head, encoded)
+                    digest = sha256(self._hash + body).hexdigest().encode()
+                    line = b'%b,"hash":"%b"}' % (body, digest)
+                    try:
+                        end = start + len(line)
+                        memory = segment.memory
+                        memory[start:end] = line
+                        memory[end] = 10
+                        segment.position = end + 1
+                        self._sequence = sequence
+                        self._hash = digest
+                        self._last_ns = now
+                    except BaseException:
+                        self._complete(segment, start, line)
+                        self._advance(digest, sequence, now)
+                        raise
                 while self._deferred:
                     self._append(*self._deferred.popleft())
             finally:
                 self._busy = False
-            segment = self._active
-        if start:
-            self._writes.add(time.perf_counter_ns() - start)
+        if began:
+            self._writes.add(time.perf_counter_ns() - began)
         if self._sync_each:
-            self._sync(segment)
+            self._sync()
         return sequence
 
     def _append(self, event_type: str, encoded: bytes, now: int = 0) -> int:
@@ -233,18 +246,21 @@ class AuditLogger:
             if self._held.bytes:
                 return self._hold(line, digest, sequence, now)
             segment.append(line)
-            self._sequence = sequence
-            self._hash = digest
-            self._last_ns = now
+            self._advance(digest, sequence, now)
         except OSError as error:
             self._set_state(JournalState.WITHOUT_ROOM, error.strerror or str(error))
             return self._hold(line, digest, sequence, now)
-        except BaseException:  # Ctrl+C, in the middle: the record is written all the same
-            segment.position = start
-            segment.append(line)
+        except BaseException:
+            self._complete(segment, start, line)
             self._advance(digest, sequence, now)
             raise
         return sequence
+
+    @staticmethod
+    def _complete(segment: Segment, start: int, line: bytes) -> None:
+        """Ctrl+C came in the middle: the record is written all the same."""
+        segment.position = start
+        segment.append(line)
 
     def _advance(self, digest: bytes, sequence: int, now: int) -> None:
         self._sequence = sequence
@@ -293,10 +309,9 @@ class AuditLogger:
             hook, sequence, digest = self._on_anchor, self._sequence, self._hash.decode()
             self._keeper.call(lambda: hook(day, sequence, digest))
 
-    def _sync(self, segment: Segment) -> None:
+    def _sync(self) -> None:
         try:
-            if segment.is_dirty:
-                self._keeper.flush()
+            self._keeper.flush()
         except OSError as error:
             self._set_state(JournalState.WITHOUT_ROOM, error.strerror or str(error))
 
@@ -390,7 +405,7 @@ class AuditLogger:
             self._anchor(self._names.day)
         self._keeper.stop()
         self._directory_lock.release()
-        _OPEN.discard(self)
+        open_journals.discard(self)
         error = next(iter(self._keeper.errors.values()), None)
         if self._held.bytes or error is not None:
             reason = f"{error.strerror}" if error else "there is no room on the disk"
@@ -443,7 +458,7 @@ class AuditLogger:
             )
         return JournalError(f"the journal {self.directory} is stopped; nothing can be recorded")
 
-    def _disown(self) -> None:
+    def disown(self) -> None:
         """In a forked child the journal is the parent's: refuse all records."""
         self.state = JournalState.CLOSED
         self._day_end = 0
@@ -451,19 +466,3 @@ class AuditLogger:
         self._busy = False
         self._keeper.abandon()
         self._directory_lock.abandon()
-
-
-def _after_fork() -> None:
-    for journal in list(_OPEN):
-        journal._disown()
-    _OPEN.clear()
-
-
-def _at_exit() -> None:
-    for journal in list(_OPEN):
-        with contextlib.suppress(JournalError):
-            journal.stop()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)

@@ -30,7 +30,7 @@ class Segment:
             own records, and takes about half the time. For a journal that syncs every record.
     """
 
-    __slots__ = ("_handle", "_map", "path", "position", "sealed", "size", "synced")
+    __slots__ = ("_handle", "memory", "path", "position", "sealed", "size", "synced")
 
     def __init__(self, path: Path, size: int, *, settled: bool = False) -> None:
         """Create the file with all its blocks; raises OSError when there is no room."""
@@ -43,11 +43,11 @@ class Segment:
         try:
             _allocate(self._handle, size)
             os.fsync(self._handle)
-            self._map = mmap.mmap(self._handle, size)
-            populate(self._map)
+            self.memory = mmap.mmap(self._handle, size)
+            populate(self.memory)
             if settled:
                 os.fsync(self._handle)
-                populate(self._map)
+                populate(self.memory)
         except BaseException:
             os.close(self._handle)
             path.unlink(missing_ok=True)
@@ -63,7 +63,7 @@ class Segment:
         start = self.position
         end = start + len(line)
         if end < self.size:
-            written = self._map
+            written = self.memory
             written[start:end] = line
             written[end] = 10
         else:
@@ -109,7 +109,7 @@ class Segment:
             if end > self.size:
                 os.fdatasync(self._handle)
             else:
-                flush_pages(self._map, self._handle, self.synced, end)
+                flush_pages(self.memory, self._handle, self.synced, end)
         except OSError:
             self._touch(end)
             raise
@@ -118,7 +118,7 @@ class Segment:
     def _touch(self, end: int) -> None:
         first = self.synced - self.synced % mmap.PAGESIZE
         for page in range(first, min(end, self.size), mmap.PAGESIZE):
-            self._map[page] = self._map[page]
+            self.memory[page] = self.memory[page]
 
     def seal(self) -> None:
         """Cut the file to its records, wait for the disk, and close it. Can be repeated.
@@ -128,7 +128,7 @@ class Segment:
         """
         if self.sealed:
             return
-        self._map.close()
+        self.memory.close()
         os.ftruncate(self._handle, self.position)
         try:
             os.fsync(self._handle)
@@ -151,7 +151,7 @@ class Segment:
     def close(self) -> None:
         """Let go of the file, whatever is in it; in a forked child this is all there is to do."""
         self.sealed = True
-        self._map.close()
+        self.memory.close()
         os.close(self._handle)
 
 
