@@ -251,8 +251,9 @@ async def test_ready_says_that_a_position_has_no_stop_and_an_order_no_answer(
 
 
 async def test_ready_says_that_the_loop_was_blocked_and_the_engine_is_halted(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health, "_LAG_LIMIT_NS", 250_000_000)
     system = system_in(tmp_path)
 
     async def ask(server: MetricsServer, fetch: Fetch) -> None:
