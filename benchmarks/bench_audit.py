@@ -1,0 +1,96 @@
+"""What a record of the audit journal costs its caller, beside other ways to write a line."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.audit_peers import MODULES, PEERS
+from benchmarks.rows import Row
+from benchmarks.timing import installed, median, progress, python
+
+_ROUNDS = 3
+_VERIFIED = 1_000_000
+_OURS = "candlewick"
+_QUEUE = "QueueHandler"
+
+Figures = dict[str, dict[str, float]]
+
+
+def run() -> list[Row]:
+    full = _in_turns("full")
+    paced = _in_turns("paced")
+    return [*_rates(full), *_latencies(full, "at full speed"), *_latencies(paced, "at 1,000/s"),
+            *_reading()]  # fmt: skip
+
+
+def _in_turns(mode: str) -> Figures:
+    """Let all peers log in turns, each in a fresh process; the median of each figure counts."""
+    names = [name for name in PEERS if name not in MODULES or installed(MODULES[name])]
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for number in range(_ROUNDS):
+        for name in names:
+            progress(f"{name}, {mode}, round {number + 1} of {_ROUNDS}")
+            with tempfile.TemporaryDirectory() as directory:
+                printed = python("-m", "benchmarks.audit_peers", name, mode, directory)
+            rounds[name].append(json.loads(printed))
+    return {
+        name: {key: median([one[key] for one in found]) for key in found[0]}
+        for name, found in rounds.items()
+    }
+
+
+def _rates(full: Figures) -> list[Row]:
+    ours = full[_OURS]["rate"]
+    return [
+        Row(
+            area="audit", name="sustained, until the kernel has all", value=ours, unit="records/s",
+            peer=peer, peer_value=full[peer]["rate"] if peer in full else None,
+            target_ratio=5.0 if peer == _QUEUE else None,
+            note="ours with sequence, hash chain and syncs" if peer == _QUEUE else "",
+        )
+        for peer in PEERS if peer != _OURS
+    ]  # fmt: skip
+
+
+def _latencies(found: Figures, when: str) -> list[Row]:
+    targets = {"p99.9": 10.0} if when == "at full speed" else {}
+    return [
+        Row(
+            area="audit", name=f"caller's {key}, {when}", value=found[_OURS][key] / 1e3,
+            unit="µs", peer=peer,
+            peer_value=found[peer][key] / 1e3 if peer in found else None,
+            better="lower", target_ratio=targets.get(key) if peer == _QUEUE else None,
+        )
+        for key in ("median", "p99", "p99.9", "max")
+        for peer in PEERS if peer != _OURS
+    ]  # fmt: skip
+
+
+def _reading() -> list[Row]:
+    """Write a million records and verify them."""
+    from candlewick.audit import AuditLogger, read, verify
+
+    progress(f"verifying {_VERIFIED:,} records")
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        with AuditLogger(directory) as journal:
+            for number in range(_VERIFIED):
+                journal.log_event("order_planned", {"number": number, "symbol": "BTCUSDT"})
+        start = time.perf_counter()
+        result = verify(directory)
+        verified_s = time.perf_counter() - start
+        assert result.ok
+        start = time.perf_counter()
+        found = sum(1 for _ in read(directory))
+        read_s = time.perf_counter() - start
+        assert found == result.records
+    return [
+        Row(
+            area="audit", name=f"verify {result.records:,} records", value=verified_s, unit="s",
+            better="lower", limit=10.0,
+        ),
+        Row(area="audit", name="read, decoded", value=found / read_s, unit="records/s"),
+    ]  # fmt: skip
