@@ -96,7 +96,7 @@ class Conductor:
     def _begin(self) -> bool:
         step = next(self._steps, None)
         if step is None:
-            self.ended.set()
+            self._end()
             return False
         self._doing = self._world.perform(step)
         self._closes = isinstance(step, CloseStep | CandleStep)
@@ -130,4 +130,9 @@ class Conductor:
             for _ in world.perform(step):
                 pass
         world.between = None
-        self.ended.set()
+        self._end()
+
+    def _end(self) -> None:
+        if not self.ended.is_set():
+            self.ended.set()
+            self._world.rest()

@@ -61,6 +61,7 @@ class World:
         self.listen_keys: dict[str, ListenKey] = {}
         self.weights = Weights(settings.limits, time.time)
         self.between: Callable[[], int] | None = None
+        self.at_rest = False  # the market has ended, and stands still
         self.liquidations: list[dict[str, Any]] = []
         self.asset = next(iter(instruments.values())).quote if instruments else "USDT"
         self._time = 0
@@ -256,9 +257,21 @@ class World:
         if bar is not None:
             self.hub.closed(market, bar, self.now)
 
+    def rest(self) -> None:
+        """The data has ended: the market stands still at its last prices, and still trades."""
+        self.at_rest = True
+        for client in tuple(self.clients.values()):
+            for market in self.markets.values():
+                if market.price:
+                    reports = client.account.exchange.tick(market.symbol, market.price, self.now)
+                    client.account.book(reports)
+
     def after_order(self, client: Client, symbol: str) -> None:
-        """At a flowing pace the present price comes once more: what takes is filled at once."""
-        if self.settings.by_candles:
+        """At a flowing pace the present price comes once more: what takes is filled at once.
+
+        A market that moves by candles does so after its last one only.
+        """
+        if self.settings.by_candles and not self.at_rest:
             return
         market = self.markets[symbol]
         if market.price:
