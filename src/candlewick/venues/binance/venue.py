@@ -87,6 +87,7 @@ class BinanceVenue:
         self._resolver: Resolver | None = None
         self._snapshots: SnapshotTaker | None = None
         self._failure: BaseException | None = None
+        self._has_failed = False
         self._is_closing = False
         self._is_synced = False
 
@@ -243,7 +244,8 @@ class BinanceVenue:
             _log.error("%s has failed: %s", task.get_name(), error)
             if self.on_fatal is not None:
                 self.on_fatal(error)
-            else:
+            elif not self._has_failed:
+                self._has_failed = True
                 self._failure = error
 
     # -- the account -------------------------------------------------------------------------------
