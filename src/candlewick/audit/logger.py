@@ -127,7 +127,7 @@ class AuditLogger:
         now = self._clock()
         self._names = SegmentNames(self.directory, now, end.day)
         self._day_end = self._names.end_ns
-        self._active = Segment(self._names.next(now), self._segment_bytes, settled=self._sync_each)
+        self._active = Segment(self._names.next(now), self._segment_bytes)
         try:
             sync_directory(self.directory)
             self._write_opening(end, now)
@@ -161,7 +161,7 @@ class AuditLogger:
         }
 
     def _make_segment(self) -> Segment:
-        return Segment(self.directory / NEXT, self._segment_bytes, settled=self._sync_each)
+        return Segment(self.directory / NEXT, self._segment_bytes)
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -26,13 +26,11 @@ class Segment:
     Args:
         path: the new file.
         size: how many bytes to prepare.
-        settled: write the zeros to the disk too; then a sync need not touch the file system's
-            own records, and takes about half the time. For a journal that syncs every record.
     """
 
     __slots__ = ("_handle", "memory", "path", "position", "sealed", "size", "synced")
 
-    def __init__(self, path: Path, size: int, *, settled: bool = False) -> None:
+    def __init__(self, path: Path, size: int) -> None:
         """Create the file with all its blocks; raises OSError when there is no room."""
         self.path = path
         self.size = size
@@ -45,9 +43,6 @@ class Segment:
             os.fsync(self._handle)
             self.memory = mmap.mmap(self._handle, size)
             populate(self.memory)
-            if settled:
-                os.fsync(self._handle)
-                populate(self.memory)
         except BaseException:
             os.close(self._handle)
             path.unlink(missing_ok=True)
