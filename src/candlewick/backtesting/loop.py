@@ -97,7 +97,8 @@ class Loop:
     ) -> None:
         """The quiet path, inlined: a candle inside the band moves nothing but the last price."""
         engine, curve = self.engine, self.curve.append
-        on_candle, book = engine.on_candle, self.exchange.book(table.symbol)
+        on_candle = engine.candle_handler(table.symbol)
+        book = self.exchange.book(table.symbol)
         seen = 0
         for start in range(0, len(table), _BLOCK):
             for candle in table[start : start + _BLOCK]:

@@ -6,7 +6,7 @@ decisions in any process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from candlewick.engine.decisions import (
@@ -105,6 +105,7 @@ class TradingEngine:
         self._reconciler = Reconciler(self._desk, self._exits, self.risk)
         self._held: list[SymbolState] = []
         self._shown: SymbolState | None = None
+        self._alert = 0  # the time of a candle from which more is due than to ask the strategy
         self._flatten = ""  # why nothing may be held any more: what still fills is closed
         self._strategy_state: Mapping[str, Any] = {}
         if awaits_snapshot:
@@ -233,10 +234,7 @@ class TradingEngine:
         return self._take()
 
     def on_candle(self, candle: Candle) -> Sequence[Decision]:
-        """Mark the account to the close, and let the strategy see the candle.
-
-        This is the path of every candle: it looks up as little as it can.
-        """
+        """Mark the account to the close, and let the strategy see the candle."""
         state = self.symbols[candle.symbol]
         now = candle.close_time
         if now > self._desk.now:
@@ -257,6 +255,7 @@ class TradingEngine:
                 self._new_day(now)
             elif self.equity < guardrails.halt_below:
                 self._halt_for_the_day()
+            self._alert = guardrails.day_end if self.state is _RUNNING else 0
         if self.state is not _RUNNING:
             return self._take()
         if state is not self._shown:
@@ -269,6 +268,40 @@ class TradingEngine:
         if strategy._signals or self._desk.out:
             return self._take()
         return _NOTHING
+
+    def candle_handler(self, symbol: str) -> Callable[[Candle], Sequence[Decision]]:
+        """Return what takes the candles of a run over one symbol and interval, in order of time.
+
+        It decides what `on_candle` decides, and hands over to it whenever more is due than to ask
+        the strategy: a new day, a halt, a changed position. On a quiet candle it looks up next to
+        nothing, because all that stays the same is looked up here.
+        """
+        state = self._state_of(symbol)
+        if len(self.symbols) > 1 or len(state.histories) > 1 or state.kept is not None:
+            return self.on_candle
+        desk, held, guardrails, strategy = self._desk, self._held, self._guardrails, self.strategy
+        in_full, ask, nothing = self.on_candle, strategy.on_candle, _NOTHING
+
+        def on_candle(candle: Candle) -> Sequence[Decision]:
+            now = candle.close_time
+            if now >= self._alert:
+                return in_full(candle)
+            desk.now = now
+            price = state.price = candle.close
+            if held:
+                position = state.position
+                profit = state.unrealized = position.quantity * (price - position.entry_price)
+                equity = self.equity = self.balance + profit
+                if equity < guardrails.halt_below:
+                    return in_full(candle)
+            try:
+                ask(candle)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+                self._fail("on_candle", error)
+                return self._take()
+            return self._take() if strategy._signals else nothing
+
+        return on_candle
 
     def _show(self, state: SymbolState) -> None:
         """Make a symbol the one that the strategy's callbacks are about."""
@@ -382,6 +415,7 @@ class TradingEngine:
 
     def _set_position(self, state: SymbolState, before: Position) -> None:
         after = state.position = state.ledger.position
+        self._alert = 0
         if state is self._shown:
             self.strategy.position = after
         if before.quantity == 0.0:
@@ -404,6 +438,7 @@ class TradingEngine:
             state.ledger.book_funding(funding.amount)
         self.balance += funding.amount
         self.equity += funding.amount
+        self._alert = 0
         return _NOTHING
 
     def on_snapshot(self, snapshot: AccountSnapshot) -> Sequence[Decision]:
@@ -425,6 +460,7 @@ class TradingEngine:
         if is_current:
             self.balance = snapshot.balance
         self.equity = self.balance + sum(state.unrealized for state in self._held)
+        self._alert = 0
         return decisions + self._take()
 
     def _is_current(self, snapshot: AccountSnapshot) -> bool:
@@ -529,6 +565,7 @@ class TradingEngine:
 
     def _change_state(self, state: EngineState, reason: str) -> None:
         self.state = state
+        self._alert = 0
         self._desk.out.append(StateChanged(state, reason))
 
     def _take(self) -> list[Decision]:
