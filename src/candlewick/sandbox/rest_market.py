@@ -6,6 +6,7 @@ from typing import Any
 
 from candlewick.models import INTERVAL_MS, Instrument
 from candlewick.sandbox.calls import Call, Endpoint, Security
+from candlewick.sandbox.settings import told_limit
 from candlewick.sandbox.symbol_market import PublicTrade, SymbolMarket
 from candlewick.sandbox.wire import ApiError, Params, decimals, money, number
 
@@ -36,7 +37,12 @@ def exchange_info(call: Call) -> Any:
         "timezone": "UTC",
         "serverTime": world.server_ms,
         "rateLimits": [
-            {"rateLimitType": kind, "interval": unit, "intervalNum": count, "limit": limit}
+            {
+                "rateLimitType": kind,
+                "interval": unit,
+                "intervalNum": count,
+                "limit": told_limit(limit),
+            }
             for kind, unit, count, limit in rates
         ],
         "exchangeFilters": [],

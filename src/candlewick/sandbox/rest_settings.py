@@ -8,6 +8,7 @@ from candlewick.exchange import MarginType
 from candlewick.sandbox import events
 from candlewick.sandbox.calls import Call, Endpoint, Security
 from candlewick.sandbox.rest_account import books, most_notional
+from candlewick.sandbox.settings import told_limit
 from candlewick.sandbox.wire import ApiError, number
 
 __all__ = ["ENDPOINTS", "close_key", "prolong_key", "start_key"]
@@ -136,10 +137,11 @@ def commission(call: Call) -> Any:
 
 def order_limits(call: Call) -> Any:
     limits = call.world.settings.limits
+    spans = (("SECOND", 10, limits.orders_10s), ("MINUTE", 1, limits.orders_1m))
     return [
-        {"rateLimitType": "ORDERS", "interval": unit, "intervalNum": count, "limit": limit}
-        for unit, count, limit in (("SECOND", 10, limits.orders_10s),
-                                   ("MINUTE", 1, limits.orders_1m))
+        {"rateLimitType": "ORDERS", "interval": unit, "intervalNum": count,
+         "limit": told_limit(limit)}
+        for unit, count, limit in spans
     ]  # fmt: skip
 
 

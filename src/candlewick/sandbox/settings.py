@@ -9,7 +9,7 @@ import msgspec
 from candlewick.errors import ConfigError
 from candlewick.exchange import ExchangeSettings
 
-__all__ = ["Limits", "SandboxSettings"]
+__all__ = ["Limits", "SandboxSettings", "told_limit"]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -28,6 +28,11 @@ class Limits(msgspec.Struct, frozen=True):
     conditional_orders: int = 200
     messages_1s: int = 10
     streams: int = 1_024
+
+
+def told_limit(limit: int) -> int:
+    """What clients are told of a limit: a very high one where there is none."""
+    return limit or 1_000_000_000
 
 
 class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from candlewick.sandbox.faults import Fault, FaultKind
 from candlewick.sandbox.gate import Gate, refusal_of
 from candlewick.sandbox.keys import Client, sign
 from candlewick.sandbox.limits import Throttled
+from candlewick.sandbox.settings import told_limit
 from candlewick.sandbox.wire import ApiError, Params
 from candlewick.sandbox.world import World
 
@@ -160,11 +161,11 @@ class WsApi:
 
     def _limit(self, kind: str, unit: str, count: int, used: int) -> dict[str, Any]:
         limits = self._world.settings.limits
-        limit = limits.weight if kind == "REQUEST_WEIGHT" else (
-            limits.orders_10s if unit == "SECOND" else limits.orders_1m
-        )  # fmt: skip
-        return {"rateLimitType": kind, "interval": unit, "intervalNum": count, "limit": limit,
-                "count": used}  # fmt: skip
+        limit = limits.weight
+        if kind == "ORDERS":
+            limit = limits.orders_10s if unit == "SECOND" else limits.orders_1m
+        return {"rateLimitType": kind, "interval": unit, "intervalNum": count,
+                "limit": told_limit(limit), "count": used}  # fmt: skip
 
     def _order_limits(self, key: str) -> list[dict[str, Any]]:
         short, long = self._world.clients[key].counts.used()
