@@ -5,7 +5,8 @@ from __future__ import annotations
 from candlewick.engine.client_ids import ClientIds
 from candlewick.engine.decisions import Cancel, Decision, Submit
 from candlewick.engine.symbol import SymbolState
-from candlewick.models import Order, OrderPurpose, OrderType, Side, TriggerPrice
+from candlewick.models import Order, OrderPurpose, OrderType, Side
+from candlewick.models.members import ENTRY
 from candlewick.risk import Guardrails
 
 __all__ = ["Desk"]
@@ -52,8 +53,7 @@ class Desk:
             price,
             trigger_price,
             callback_rate,
-            reduce_only=purpose is not OrderPurpose.ENTRY,
-            trigger_by=TriggerPrice.LAST,
+            reduce_only=purpose is not ENTRY,
             purpose=purpose,
             parent_id=parent_id,
             created_time=self.now,

@@ -36,7 +36,6 @@ from candlewick.models import (
     History,
     Instrument,
     Order,
-    OrderPurpose,
     OrderUpdate,
     Position,
     Signal,
@@ -44,6 +43,7 @@ from candlewick.models import (
     StreamState,
     StreamStatus,
 )
+from candlewick.models.members import CLOSE, ENTRY
 from candlewick.risk import DenialCode, Guardrails, RiskSettings
 from candlewick.strategies import Strategy
 
@@ -168,7 +168,7 @@ class TradingEngine:
     def is_closing(self) -> bool:
         """True while an order is on its way that closes a position or must be confirmed yet."""
         return any(
-            order.purpose is OrderPurpose.CLOSE
+            order.purpose is CLOSE
             or not order.status.is_working
             or order.client_id in state.cancelling
             for state in self.symbols.values()
@@ -183,7 +183,7 @@ class TradingEngine:
 
     def refuses(self, order: Order) -> DenialCode | None:
         """Say why an entry may no longer be sent, asked at the moment of sending."""
-        if order.purpose is not OrderPurpose.ENTRY:
+        if order.purpose is not ENTRY:
             return None
         return self._entries.blocked(self._state_of(order.symbol), self.state)
 
@@ -353,11 +353,11 @@ class TradingEngine:
     def _after_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
         purpose = order.purpose
         is_final = order.status.is_final
-        if purpose is OrderPurpose.ENTRY:
+        if purpose is ENTRY:
             if is_final:
                 state.plans.pop(order.client_id, None)
             return
-        if purpose is OrderPurpose.CLOSE:
+        if purpose is CLOSE:
             if is_final:
                 self._exits.on_close_ended(state, order, update)
         else:
@@ -368,7 +368,7 @@ class TradingEngine:
     def _enter_after_close(self, state: SymbolState) -> None:
         """An entry that waited for the opposite position to close goes out now."""
         signal = state.after_close
-        if signal is None or state.pending(OrderPurpose.CLOSE):
+        if signal is None or state.pending(CLOSE):
             return
         state.after_close = None
         self._entries.on_signal(signal, self.state, self.equity)
@@ -390,7 +390,7 @@ class TradingEngine:
         self._set_position(state, before)
         if order is None:
             self._reconciler.ensure_plan(state)
-        elif order.purpose is OrderPurpose.ENTRY:
+        elif order.purpose is ENTRY:
             self._exits.take_plan(state, order.client_id)
         if not state.position.is_flat and fill.client_id != state.stop_id:
             state.unprotected_since = state.unprotected_since or self._needs_stop(state)

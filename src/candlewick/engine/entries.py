@@ -9,7 +9,8 @@ from candlewick.engine.decisions import EngineState
 from candlewick.engine.desk import Desk
 from candlewick.engine.exits import Exits
 from candlewick.engine.symbol import Plan, SymbolState
-from candlewick.models import OrderPurpose, OrderType, Side, Signal, SignalAction
+from candlewick.models import Side, Signal, SignalAction
+from candlewick.models.members import BUY, CLOSE, ENTRY, LIMIT, MARKET, SELL
 from candlewick.risk import Denial, DenialCode, Exposure, RiskSettings, size_entry
 
 __all__ = ["Entries"]
@@ -33,16 +34,17 @@ class Entries:
     def on_signal(self, signal: Signal, engine_state: EngineState, equity: float) -> None:
         """Turn a signal into orders; a denial stands in the decisions with its code."""
         state = self.symbols.get(signal.symbol)
+        side = signal.action.side
         if state is None:
             self._deny(signal, DenialCode.UNKNOWN_SYMBOL, known=",".join(self.symbols))
+        elif side is not None:
+            self._enter(state, signal, side, engine_state, equity)
         elif signal.action is SignalAction.CLOSE:
             self._close(state, signal)
         elif signal.action is SignalAction.MOVE_STOP:
             self._move_stop(state, signal)
-        elif signal.action is SignalAction.CANCEL:
-            self.cancel_entries(state)
         else:
-            self._enter(state, signal, engine_state, equity)
+            self.cancel_entries(state)
 
     def blocked(self, state: SymbolState, engine_state: EngineState) -> DenialCode | None:
         """Why no entry may be sent now; asked when deciding and again when sending."""
@@ -59,7 +61,7 @@ class Entries:
     def cancel_entries(self, state: SymbolState) -> None:
         """Cancel the entries that still rest or wait."""
         state.after_close = None
-        for order in state.pending(OrderPurpose.ENTRY):
+        for order in state.pending(ENTRY):
             self.desk.cancel(state, order.client_id)
 
     def _deny(self, signal: Signal, code: DenialCode, **context: float | str) -> None:
@@ -71,7 +73,7 @@ class Entries:
             self._deny(signal, DenialCode.NO_POSITION)
         elif not 0.0 <= signal.size < math.inf:
             self._deny(signal, DenialCode.SIZE_INVALID, size=signal.size)
-        elif signal.size and state.pending(OrderPurpose.CLOSE):
+        elif signal.size and state.pending(CLOSE):
             self._deny(signal, DenialCode.CLOSE_PENDING)
         elif signal.size and not state.instrument.round_quantity(signal.size):
             self._deny(signal, DenialCode.SIZE_TOO_SMALL, size=signal.size)
@@ -83,7 +85,7 @@ class Entries:
         if held.is_flat:
             self._deny(signal, DenialCode.NO_POSITION)
             return
-        side = Side.SELL if held.is_long else Side.BUY
+        side = SELL if held.is_long else BUY
         usable = 0.0 < signal.stop < math.inf
         stop = state.instrument.round_stop(signal.stop, side) if usable else 0.0
         if side.sign * (stop - state.price) <= 0.0 or not stop > 0.0:
@@ -92,7 +94,12 @@ class Entries:
         self.exits.move_stop(state, stop)
 
     def _enter(
-        self, state: SymbolState, signal: Signal, engine_state: EngineState, equity: float
+        self,
+        state: SymbolState,
+        signal: Signal,
+        side: Side,
+        engine_state: EngineState,
+        equity: float,
     ) -> None:
         code = self.blocked(state, engine_state)
         if code is not None:
@@ -100,16 +107,15 @@ class Entries:
                 signal, code, state=str(engine_state), unknown=state.is_unknown() or state.stale
             )
             return
-        if state.pending(OrderPurpose.ENTRY) or state.after_close is not None:
+        if state.pending(ENTRY) or state.after_close is not None:
             self._deny(signal, DenialCode.ENTRY_PENDING)
             return
-        side = Side.BUY if signal.action is SignalAction.BUY else Side.SELL
         held = state.position.quantity
         if side.sign * held < 0.0:
             state.after_close = signal
             self.exits.close(state, signal.reason or "reversed")
             return
-        if held == 0.0 and state.pending(OrderPurpose.CLOSE):
+        if held == 0.0 and state.pending(CLOSE):
             state.after_close = signal  # what still closes must not hit the new position
             return
         if not self.desk.guardrails.may_send(self.desk.now):
@@ -136,9 +142,9 @@ class Entries:
         order = self.desk.submit(
             state,
             side,
-            OrderType.LIMIT if limit else OrderType.MARKET,
+            LIMIT if limit else MARKET,
             sized.quantity,
-            OrderPurpose.ENTRY,
+            ENTRY,
             price=limit,
             reason=signal.reason,
         )

@@ -11,7 +11,21 @@ import msgspec
 
 from candlewick.engine.desk import Desk
 from candlewick.engine.symbol import Plan, SymbolState
-from candlewick.models import Order, OrderPurpose, OrderStatus, OrderType, OrderUpdate, Side
+from candlewick.models import Order, OrderPurpose, OrderUpdate, Side
+from candlewick.models.members import (
+    BUY,
+    CLOSE,
+    EXPIRED,
+    FILLED,
+    MARKET,
+    REJECTED,
+    SELL,
+    STOP,
+    STOP_MARKET,
+    TAKE_PROFIT_MARKET,
+    TARGET,
+    TRAILING_STOP_MARKET,
+)
 from candlewick.risk import RiskSettings
 
 __all__ = ["Exits"]
@@ -45,9 +59,9 @@ class Exits:
         plan = state.plan
         if not plan.stop and not plan.trail:
             return
-        side = Side.SELL if held > 0.0 else Side.BUY
+        side = SELL if held > 0.0 else BUY
         quantity = abs(held)
-        state.stop_id = self._align(state, state.stop_id, OrderPurpose.STOP, side, quantity)
+        state.stop_id = self._align(state, state.stop_id, STOP, side, quantity)
         stop = state.orders.get(state.stop_id)
         if stop is None or not stop.status.is_working:
             state.unprotected_since = state.unprotected_since or self.desk.now
@@ -57,9 +71,7 @@ class Exits:
         else:
             state.unprotected_since = state.unprotected_since or self.desk.now
         if plan.target:
-            state.target_id = self._align(
-                state, state.target_id, OrderPurpose.TARGET, side, quantity
-            )
+            state.target_id = self._align(state, state.target_id, TARGET, side, quantity)
 
     def _align(
         self, state: SymbolState, client_id: str, purpose: OrderPurpose, side: Side, quantity: float
@@ -81,25 +93,25 @@ class Exits:
         self, state: SymbolState, purpose: OrderPurpose, side: Side, quantity: float
     ) -> Order:
         plan = state.plan
-        if purpose is OrderPurpose.TARGET:
+        if purpose is TARGET:
             return self.desk.submit(
-                state, side, OrderType.TAKE_PROFIT_MARKET, quantity, purpose,
+                state, side, TAKE_PROFIT_MARKET, quantity, purpose,
                 trigger_price=plan.target, parent_id=plan.entry_id, reason="target",
             )  # fmt: skip
         if plan.trail:
             return self.desk.submit(
-                state, side, OrderType.TRAILING_STOP_MARKET, quantity, purpose,
+                state, side, TRAILING_STOP_MARKET, quantity, purpose,
                 callback_rate=plan.trail, parent_id=plan.entry_id, reason="trailing stop",
             )  # fmt: skip
         return self.desk.submit(
-            state, side, OrderType.STOP_MARKET, quantity, purpose,
+            state, side, STOP_MARKET, quantity, purpose,
             trigger_price=plan.stop, parent_id=plan.entry_id, reason="stop",
         )  # fmt: skip
 
     def _clear(self, state: SymbolState, filled_id: str) -> None:
         """The position is gone: cancel all that protected it."""
         for client_id, order in state.orders.items():
-            exits = order.purpose is OrderPurpose.STOP or order.purpose is OrderPurpose.TARGET
+            exits = order.purpose is STOP or order.purpose is TARGET
             if exits and client_id != filled_id:
                 self.desk.cancel(state, client_id)
         state.stop_id = state.target_id = ""
@@ -131,7 +143,7 @@ class Exits:
             old_id = next((o for o, new in state.successor.items() if new == order.client_id), "")
         if order.status.is_working and old_id:
             self._succeed(state, old_id, order)
-        elif order.status in (OrderStatus.REJECTED, OrderStatus.EXPIRED):
+        elif order.status is REJECTED or order.status is EXPIRED:
             self._refused(state, order, update, old_id)
         if order.status.is_final:
             state.successor.pop(order.client_id, None)
@@ -140,7 +152,7 @@ class Exits:
     def _succeed(self, state: SymbolState, old_id: str, order: Order) -> None:
         """The new exit is confirmed: it takes the place, and the old one goes."""
         del state.successor[old_id]
-        if order.purpose is OrderPurpose.STOP:
+        if order.purpose is STOP:
             state.stop_id = order.client_id
         else:
             state.target_id = order.client_id
@@ -157,7 +169,7 @@ class Exits:
         if state.position.is_flat:
             return
         passed = update.code == _WOULD_TRIGGER
-        if order.purpose is OrderPurpose.TARGET:
+        if order.purpose is TARGET:
             if old is None:
                 state.plan = msgspec.structs.replace(state.plan, target=0.0)
             else:
@@ -188,7 +200,7 @@ class Exits:
             return
         if not quantity:
             state.closing_reason = reason
-        if state.pending(OrderPurpose.CLOSE):
+        if state.pending(CLOSE):
             return
         instrument = state.instrument
         wanted = min(quantity, abs(held.quantity)) if quantity else abs(held.quantity)
@@ -196,9 +208,9 @@ class Exits:
         wanted = instrument.round_quantity(min(wanted, largest))
         if wanted <= 0.0:
             return
-        side = Side.SELL if held.is_long else Side.BUY
+        side = SELL if held.is_long else BUY
         self.desk.submit(
-            state, side, OrderType.MARKET, wanted, OrderPurpose.CLOSE,
+            state, side, MARKET, wanted, CLOSE,
             parent_id=state.plan.entry_id, reason=reason,
         )  # fmt: skip
 
@@ -206,7 +218,7 @@ class Exits:
         """Go on closing after a slice, or after a refusal that may pass."""
         if state.position.is_flat or not state.closing_reason:
             return
-        if order.status is OrderStatus.FILLED:
+        if order.status is FILLED:
             self.close(state, state.closing_reason)
         elif update.code == _NOTHING_TO_REDUCE:
             state.unknown = "the exchange holds no position to reduce"
@@ -238,13 +250,13 @@ def _level(order: Order) -> float:
 
 
 def _planned(plan: Plan, purpose: OrderPurpose) -> float:
-    if purpose is OrderPurpose.TARGET:
+    if purpose is TARGET:
         return plan.target
     return plan.trail or plan.stop
 
 
 def _with_level(plan: Plan, purpose: OrderPurpose, level: float) -> Plan:
-    if purpose is OrderPurpose.TARGET:
+    if purpose is TARGET:
         return msgspec.structs.replace(plan, target=level)
     if plan.trail:
         return msgspec.structs.replace(plan, trail=level)

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import msgspec
 
-from candlewick.models import Order, OrderStatus, OrderUpdate
+from candlewick.models import Order, OrderUpdate
+from candlewick.models.members import (
+    ACKNOWLEDGED,
+    CANCELED,
+    EXPIRED,
+    FILLED,
+    PARTIALLY_FILLED,
+    PLANNED,
+    REJECTED,
+    SENT,
+    UNKNOWN,
+)
 
 __all__ = ["apply_update"]
 
 # How far along its life an order is; an update that would move it back is old.
 _RANK = {
-    OrderStatus.PLANNED: 0,
-    OrderStatus.SENT: 1,
-    OrderStatus.UNKNOWN: 2,
-    OrderStatus.ACKNOWLEDGED: 3,
-    OrderStatus.PARTIALLY_FILLED: 4,
-    OrderStatus.FILLED: 5,
-    OrderStatus.CANCELED: 5,
-    OrderStatus.REJECTED: 5,
-    OrderStatus.EXPIRED: 5,
+    PLANNED: 0,
+    SENT: 1,
+    UNKNOWN: 2,
+    ACKNOWLEDGED: 3,
+    PARTIALLY_FILLED: 4,
+    FILLED: 5,
+    CANCELED: 5,
+    REJECTED: 5,
+    EXPIRED: 5,
 }
 
 

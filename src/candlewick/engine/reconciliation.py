@@ -16,10 +16,18 @@ from candlewick.engine.symbol import SymbolState
 from candlewick.models import (
     AccountSnapshot,
     Order,
-    OrderPurpose,
-    OrderStatus,
     Position,
-    Side,
+)
+from candlewick.models.members import (
+    ACKNOWLEDGED,
+    BUY,
+    CLOSE,
+    ENTRY,
+    PARTIALLY_FILLED,
+    SELL,
+    STOP,
+    TARGET,
+    UNKNOWN,
 )
 from candlewick.risk import RiskSettings
 
@@ -90,17 +98,17 @@ class Reconciler:
         client_id, purpose = order.client_id, order.purpose
         if client_id in (state.stop_id, state.target_id):
             return
-        if purpose is OrderPurpose.ENTRY or not self._fits(state, order):
+        if purpose is ENTRY or not self._fits(state, order):
             self.desk.cancel(state, client_id)
-        elif purpose is OrderPurpose.STOP and state.stop_id not in state.orders:
+        elif purpose is STOP and state.stop_id not in state.orders:
             state.stop_id = client_id
             state.plan = msgspec.structs.replace(
                 state.plan, stop=order.trigger_price, trail=order.callback_rate
             )
-        elif purpose is OrderPurpose.TARGET and state.target_id not in state.orders:
+        elif purpose is TARGET and state.target_id not in state.orders:
             state.target_id = client_id
             state.plan = msgspec.structs.replace(state.plan, target=order.trigger_price)
-        elif purpose is not OrderPurpose.CLOSE:
+        elif purpose is not CLOSE:
             self.desk.cancel(state, client_id)
 
     def _confirm(self, state: SymbolState, known: Order, listed: Order) -> None:
@@ -108,7 +116,7 @@ class Reconciler:
         if known.status.is_working:
             return
         filled = max(known.filled, listed.filled)
-        status = OrderStatus.PARTIALLY_FILLED if filled > 0.0 else OrderStatus.ACKNOWLEDGED
+        status = PARTIALLY_FILLED if filled > 0.0 else ACKNOWLEDGED
         changed = msgspec.structs.replace(
             known, status=status, filled=filled, venue_id=listed.venue_id or known.venue_id
         )
@@ -118,7 +126,7 @@ class Reconciler:
     def _ask_for(self, order: Order) -> None:
         """An order that should rest is not listed: ask what became of it."""
         newest = max(order.created_time, order.updated_time)
-        if self.desk.now - newest >= _GRACE_MS or order.status is OrderStatus.UNKNOWN:
+        if self.desk.now - newest >= _GRACE_MS or order.status is UNKNOWN:
             self.desk.out.append(Query(order))
 
     def _fits(self, state: SymbolState, order: Order) -> bool:
@@ -135,7 +143,7 @@ class Reconciler:
             return
         price = state.price or held.entry_price
         sign = 1.0 if held.is_long else -1.0
-        side = Side.SELL if held.is_long else Side.BUY
+        side = SELL if held.is_long else BUY
         stop = state.instrument.round_stop(price * (1.0 - sign * self.settings.default_stop), side)
         state.plan = msgspec.structs.replace(plan, stop=stop)
         state.unprotected_since = state.unprotected_since or self.desk.now

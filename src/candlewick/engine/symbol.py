@@ -10,10 +10,10 @@ from candlewick.models import (
     Instrument,
     Order,
     OrderPurpose,
-    OrderStatus,
     OrderUpdate,
     Signal,
 )
+from candlewick.models.members import UNKNOWN
 
 __all__ = ["Plan", "SymbolState"]
 
@@ -97,6 +97,6 @@ class SymbolState:
         if self.unknown:
             return self.unknown
         for order in self.orders.values():
-            if order.status is OrderStatus.UNKNOWN:
+            if order.status is UNKNOWN:
                 return f"order {order.client_id} has no answer"
         return ""

@@ -28,20 +28,31 @@ from candlewick.models import (
     Funding,
     Instrument,
     Order,
-    OrderStatus,
-    OrderType,
     OrderUpdate,
     Position,
     PositionSide,
-    Side,
-    TimeInForce,
+)
+from candlewick.models.members import (
+    ACKNOWLEDGED,
+    BUY,
+    CANCELED,
+    EXPIRED,
+    FILLED,
+    FOK,
+    GTX,
+    IOC,
+    LIMIT,
+    MARKET,
+    PARTIALLY_FILLED,
+    REJECTED,
+    SELL,
 )
 
 __all__ = ["Report", "SimulatedExchange"]
 
 Report = OrderUpdate | Fill | Funding
 _NOTHING: tuple[Report, ...] = ()
-_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
+_AT_ONCE = (IOC, FOK)
 
 
 class SimulatedExchange:
@@ -155,25 +166,21 @@ class SimulatedExchange:
             code, message = reason or (-1121, "Invalid symbol.")
             return [
                 OrderUpdate(
-                    order.client_id, order.symbol, OrderStatus.REJECTED, time, "", 0.0, 0.0, code,
+                    order.client_id, order.symbol, REJECTED, time, "", 0.0, 0.0, code,
                     message,
                 )
             ]  # fmt: skip
         number = self._orders_made = self._orders_made + 1
         resting = Resting(order, number)
         reports: list[Report] = [
-            OrderUpdate(
-                order.client_id, order.symbol, OrderStatus.ACKNOWLEDGED, time, resting.venue_id
-            )
+            OrderUpdate(order.client_id, order.symbol, ACKNOWLEDGED, time, resting.venue_id)
         ]
         type = order.type
-        if type is OrderType.MARKET or (
-            type is OrderType.LIMIT and (not book.last or takes(order, book.last))
-        ):
+        if type is MARKET or (type is LIMIT and (not book.last or takes(order, book.last))):
             book.arrivals.append(resting)
             book.lower = AWAKE
-        elif type is OrderType.LIMIT and order.time_in_force in _AT_ONCE:
-            reports.append(report_of(resting, OrderStatus.EXPIRED, time))
+        elif type is LIMIT and order.time_in_force in _AT_ONCE:
+            reports.append(report_of(resting, EXPIRED, time))
         else:
             if resting.trails and not order.trigger_price and book.last:
                 resting.follow(book.last, book.instrument)
@@ -189,14 +196,14 @@ class SimulatedExchange:
             if resting is None:
                 return [
                     OrderUpdate(
-                        client_id, symbol, OrderStatus.REJECTED, time,
+                        client_id, symbol, REJECTED, time,
                         code=-2011, message="Unknown order sent.",
                     )
                 ]  # fmt: skip
             book.arrivals.remove(resting)
         if book.walk is None:
             book.set_band()
-        return [report_of(resting, OrderStatus.CANCELED, time)]
+        return [report_of(resting, CANCELED, time)]
 
     def _rest(self, book: SymbolBook, resting: Resting) -> None:
         """Put an order on the book.
@@ -325,17 +332,17 @@ class SimulatedExchange:
             price = walk.price
             if self._slippage:
                 price = book.instrument.slip(price, order.side, self._slippage)
-            if order.type is OrderType.LIMIT:
+            if order.type is LIMIT:
                 if not takes(order, walk.price):
                     if order.time_in_force in _AT_ONCE:
-                        reports.append(report_of(resting, OrderStatus.EXPIRED, walk.time))
+                        reports.append(report_of(resting, EXPIRED, walk.time))
                     else:
                         self._rest(book, resting)
                     continue
-                if order.time_in_force is TimeInForce.GTX:
-                    reports.append(report_of(resting, OrderStatus.EXPIRED, walk.time))
+                if order.time_in_force is GTX:
+                    reports.append(report_of(resting, EXPIRED, walk.time))
                     continue
-                worst = min if order.side is Side.BUY else max
+                worst = min if order.side is BUY else max
                 price = worst(price, order.price)
             reports += self._fill(book, resting, price, walk.time, False)
         return reports
@@ -343,10 +350,10 @@ class SimulatedExchange:
     def _fire(self, book: SymbolBook, resting: Resting, walk: Walk) -> list[Report]:
         order = resting.order
         del book.resting[order.client_id]
-        if order.type is OrderType.LIMIT:
+        if order.type is LIMIT:
             return self._fill(book, resting, order.price, walk.time, True)
         if not reduces(order) and (reason := lacks_margin(self, book, order)):
-            return [report_of(resting, OrderStatus.EXPIRED, walk.time, *reason)]
+            return [report_of(resting, EXPIRED, walk.time, *reason)]
         price = book.instrument.slip(walk.price, order.side, self._slippage)
         return self._fill(book, resting, price, walk.time, False)
 
@@ -363,7 +370,7 @@ class SimulatedExchange:
             reducible = -order.side.sign * held.quantity
             quantity = reducible if order.close_position else min(quantity, reducible)
             if quantity <= 0.0:
-                return [report_of(resting, OrderStatus.EXPIRED, time)]
+                return [report_of(resting, EXPIRED, time)]
         rate = book.instrument.fee_maker if maker else book.instrument.fee_taker
         reports: list[Report] = []
         parts = self.settings.fill_parts
@@ -373,7 +380,7 @@ class SimulatedExchange:
             reports.append(
                 OrderUpdate(
                     order.client_id, order.symbol,
-                    OrderStatus.FILLED if filled >= quantity else OrderStatus.PARTIALLY_FILLED,
+                    FILLED if filled >= quantity else PARTIALLY_FILLED,
                     time, resting.venue_id, filled, resting.cost / filled,
                 )
             )  # fmt: skip
@@ -390,7 +397,7 @@ class SimulatedExchange:
         ]
         for resting in over:
             del book.resting[resting.order.client_id]
-        return [report_of(resting, OrderStatus.EXPIRED, time) for resting in over]
+        return [report_of(resting, EXPIRED, time) for resting in over]
 
     def _trade(
         self,
@@ -463,10 +470,10 @@ class SimulatedExchange:
         if floor > 0.0:
             kept = instrument.round_quantity(floor / walk.price)
             quantity = instrument.nearest_quantity(quantity - kept)
-        direction = Side.SELL if held.quantity > 0.0 else Side.BUY
+        direction = SELL if held.quantity > 0.0 else BUY
         self._orders_made += 1
         order = Order(
-            f"autoclose-{self._orders_made}", instrument.symbol, direction, OrderType.MARKET,
+            f"autoclose-{self._orders_made}", instrument.symbol, direction, MARKET,
             quantity, reduce_only=True, position_side=side, created_time=walk.time,
             reason="liquidation",
         )  # fmt: skip
@@ -476,7 +483,7 @@ class SimulatedExchange:
         fill = self._trade(book, held, resting, quantity, walk.price, walk.time, False, rate)
         self._insure(balance - self.balance, margin - held.isolated_margin)
         reports: list[Report] = [
-            fill, report_of(resting, OrderStatus.FILLED, walk.time, order=order)
+            fill, report_of(resting, FILLED, walk.time, order=order)
         ]  # fmt: skip
         if not held.quantity:
             reports += self._expire_closers(book, held, walk.time)

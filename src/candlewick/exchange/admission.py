@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 from candlewick.exchange.book import SymbolBook
 from candlewick.exchange.margin import initial_margin
 from candlewick.exchange.rules import reduces, takes
-from candlewick.models import Order, OrderType, PositionSide, Side, TimeInForce
+from candlewick.models import Order
+from candlewick.models.members import (
+    BOTH,
+    BUY,
+    GTX,
+    LIMIT,
+    MARKET,
+    STOP_MARKET,
+    TRAILING_STOP_MARKET,
+)
 
 if TYPE_CHECKING:
     from candlewick.exchange.account import SimulatedExchange
@@ -24,7 +33,7 @@ def refusal(exchange: SimulatedExchange, book: SymbolBook | None, order: Order) 
     """
     if book is None:
         return -1121, "Invalid symbol."
-    if (order.position_side is PositionSide.BOTH) is exchange.settings.hedge_mode:
+    if (order.position_side is BOTH) is exchange.settings.hedge_mode:
         return -4061, "Order's position side does not match user's setting."
     client_id = order.client_id
     if client_id in book.resting or (
@@ -32,7 +41,7 @@ def refusal(exchange: SimulatedExchange, book: SymbolBook | None, order: Order) 
     ):
         return -4116, "ClientOrderId is duplicated."
     type = order.type
-    if type is not OrderType.MARKET or order.price or order.trigger_price:
+    if type is not MARKET or order.price or order.trigger_price:
         reason = _bad_price(book, order)
         if reason is not None:
             return reason
@@ -43,13 +52,13 @@ def refusal(exchange: SimulatedExchange, book: SymbolBook | None, order: Order) 
     if type.is_conditional:
         return _bad_trigger(book, order)
     reason = _nothing_to_reduce(book, order) if reduced else lacks_margin(exchange, book, order)
-    if reason is None and order.time_in_force is TimeInForce.GTX:
+    if reason is None and order.time_in_force is GTX:
         return _post_only_takes(book, order)
     return reason
 
 
 def _bad_price(book: SymbolBook, order: Order) -> Refusal | None:
-    if order.type is OrderType.LIMIT and order.price <= 0.0:
+    if order.type is LIMIT and order.price <= 0.0:
         return -4013, "Price less than min price."
     is_price = book.instrument.is_price
     if (order.price and not is_price(order.price)) or (
@@ -71,7 +80,7 @@ def _bad_quantity(book: SymbolBook, order: Order, reduced: bool) -> Refusal | No
     if not instrument.is_quantity(quantity):
         return -4023, "Quantity not increased by step size."
     if quantity > instrument.max_quantity or (
-        quantity > instrument.market_max_quantity and order.type is not OrderType.LIMIT
+        quantity > instrument.market_max_quantity and order.type is not LIMIT
     ):
         return -4005, "Quantity greater than max quantity."
     if reduced:
@@ -86,14 +95,14 @@ def _bad_quantity(book: SymbolBook, order: Order, reduced: bool) -> Refusal | No
 
 
 def _bad_trigger(book: SymbolBook, order: Order) -> Refusal | None:
-    if order.type is OrderType.TRAILING_STOP_MARKET:
+    if order.type is TRAILING_STOP_MARKET:
         if not 0.0 < order.callback_rate < 1.0:
             return -2007, "Invalid callBack rate."
         return None
     trigger, last = order.trigger_price, book.last
     if trigger <= 0.0:
         return -4013, "Price less than min price."
-    waits_above = (order.type is OrderType.STOP_MARKET) is (order.side is Side.BUY)
+    waits_above = (order.type is STOP_MARKET) is (order.side is BUY)
     if last and (last >= trigger if waits_above else last <= trigger):
         return -2021, "Order would immediately trigger."
     return None

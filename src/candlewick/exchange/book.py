@@ -11,7 +11,15 @@ import math
 
 from candlewick.exchange.holding import Holding
 from candlewick.exchange.settings import MarginType
-from candlewick.models import Instrument, Order, OrderType, PositionSide, Side
+from candlewick.models import Instrument, Order, PositionSide
+from candlewick.models.members import (
+    BUY,
+    LIMIT,
+    MARKET,
+    SELL,
+    TAKE_PROFIT_MARKET,
+    TRAILING_STOP_MARKET,
+)
 
 __all__ = ["AWAKE", "Resting", "SymbolBook", "Walk"]
 
@@ -44,14 +52,14 @@ class Resting:
         self.sequence = sequence
         self.venue_id = str(sequence)
         type = order.type
-        if type is OrderType.MARKET:
+        if type is MARKET:
             return  # has no level
-        buys = order.side is Side.BUY
-        self.patient = type is OrderType.LIMIT or type is OrderType.TAKE_PROFIT_MARKET
+        buys = order.side is BUY
+        self.patient = type is LIMIT or type is TAKE_PROFIT_MARKET
         self.downward = buys if self.patient else not buys
-        if type is OrderType.LIMIT:
+        if type is LIMIT:
             self.level = order.price
-        elif type is OrderType.TRAILING_STOP_MARKET:
+        elif type is TRAILING_STOP_MARKET:
             self.trails = True
         else:
             self.level = order.trigger_price
@@ -67,7 +75,7 @@ class Resting:
         Without an activation price it is active from the first price on.
         """
         order = self.order
-        sells = order.side is Side.SELL
+        sells = order.side is SELL
         limit = self.extreme or order.trigger_price
         better = price > limit if sells else price < limit
         if better or limit == 0.0 or (self.extreme == 0.0 and price == limit):

@@ -14,7 +14,8 @@ from candlewick.exchange.book import SymbolBook
 from candlewick.exchange.holding import Holding
 from candlewick.exchange.rules import reduces
 from candlewick.exchange.settings import MarginType
-from candlewick.models import Instrument, Order, PositionSide, Side
+from candlewick.models import Instrument, Order, PositionSide
+from candlewick.models.members import BUY, SELL
 
 __all__ = [
     "initial_margin",
@@ -81,7 +82,7 @@ def initial_margin(book: SymbolBook, extra: Order | None = None) -> float:
         if reduces(order) or (order.type.is_conditional and order is not extra):
             continue
         worth = (order.price or last) * (order.quantity - filled)
-        on = bids if order.side is Side.BUY else asks
+        on = bids if order.side is BUY else asks
         on[order.position_side] = on.get(order.position_side, 0.0) + worth
     total = 0.0
     for side in dict.fromkeys((*notional, *bids, *asks)):
@@ -109,7 +110,7 @@ def _safe_price(instrument: Instrument, held: Holding, collateral: float) -> flo
     price = liquidation_price(instrument, held.quantity, held.entry_price, collateral)
     if price <= 0.0:
         return 0.0
-    side = Side.SELL if held.quantity > 0.0 else Side.BUY
+    side = SELL if held.quantity > 0.0 else BUY
     return max(instrument.round_stop(price, side), instrument.tick)
 
 

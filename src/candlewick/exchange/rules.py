@@ -9,20 +9,18 @@ from candlewick.models import (
     Instrument,
     Order,
     OrderStatus,
-    OrderType,
     OrderUpdate,
-    PositionSide,
-    Side,
 )
+from candlewick.models.members import ACKNOWLEDGED, BOTH, BUY, LIMIT, LONG, PARTIALLY_FILLED, SELL
 
 __all__ = ["as_order", "parts_of", "reduces", "report_of", "takes"]
 
 
 def takes(order: Order, price: float) -> bool:
     """True when an order would trade at once at ``price``."""
-    if order.type is not OrderType.LIMIT:
+    if order.type is not LIMIT:
         return True
-    return order.price >= price if order.side is Side.BUY else order.price <= price
+    return order.price >= price if order.side is BUY else order.price <= price
 
 
 def reduces(order: Order) -> bool:
@@ -30,9 +28,9 @@ def reduces(order: Order) -> bool:
     if order.reduce_only or order.close_position:
         return True
     side = order.position_side
-    if side is PositionSide.BOTH:
+    if side is BOTH:
         return False
-    return (side is PositionSide.LONG) is (order.side is Side.SELL)
+    return (side is LONG) is (order.side is SELL)
 
 
 def parts_of(instrument: Instrument, quantity: float, count: int) -> list[float]:
@@ -62,7 +60,7 @@ def report_of(
 
 def as_order(resting: Resting) -> Order:
     """The order as it is now."""
-    status = OrderStatus.PARTIALLY_FILLED if resting.filled else OrderStatus.ACKNOWLEDGED
+    status = PARTIALLY_FILLED if resting.filled else ACKNOWLEDGED
     return msgspec.structs.replace(
         resting.order, status=status, filled=resting.filled,
         average_price=resting.average_price, venue_id=resting.venue_id,

@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from candlewick.errors import ValidationError
+from candlewick.models.members import BUY
 from candlewick.models.orders import Side
 
 __all__ = ["Instrument", "MarginBracket"]
@@ -135,7 +136,7 @@ class Instrument(msgspec.Struct, frozen=True):
     def round_price(self, price: float, side: Side) -> float:
         """Round a limit price to a tick, never worse than asked: a buy down, a sell up."""
         tick = self.tick
-        whole = self._floor(price, tick) if side is Side.BUY else -self._floor(-price, tick)
+        whole = self._floor(price, tick) if side is BUY else -self._floor(-price, tick)
         return _multiple(whole, tick)
 
     def round_stop(self, price: float, side: Side) -> float:
@@ -151,7 +152,7 @@ class Instrument(msgspec.Struct, frozen=True):
         if rate == 0.0:
             return price
         worse = price * (1.0 + side.sign * rate)
-        up = side is Side.BUY
+        up = side is BUY
         whole = -self._floor(-worse, self.tick) if up else self._floor(worse, self.tick)
         return _multiple(max(whole, 1), self.tick)
 

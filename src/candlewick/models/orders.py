@@ -133,6 +133,13 @@ class SignalAction(StrEnum):
     MOVE_STOP = "move_stop"
     CANCEL = "cancel"
 
+    side: Side | None
+    """The side of an entry; None for what is not one."""
+
+
+for _action in SignalAction:
+    _action.side = {"buy": Side.BUY, "sell": Side.SELL}.get(_action.value)
+
 
 class Signal(msgspec.Struct, frozen=True, gc=False):
     """A strategy's wish, before risk has sized or denied it.
