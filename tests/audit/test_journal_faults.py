@@ -19,6 +19,7 @@ import pytest
 
 from candlewick.audit import AuditLogger, JournalState, verify
 from candlewick.audit import logger as logger_module
+from candlewick.audit.keeper import Keeper
 from candlewick.audit.segment import Segment
 from candlewick.errors import JournalError
 
@@ -271,6 +272,62 @@ def test_a_hanging_disk_shows_in_the_lag_and_not_in_the_records(
         in_kernel = [r for r in recorded(tmp_path) if r["type"] == "order_planned"]
         assert len(in_kernel) == 2_000
         released.set()
+    assert verify(tmp_path).closed
+
+
+def test_a_disk_that_hangs_at_the_end_does_not_hold_the_process(
+    tmp_path: Path, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, done = threading.Event(), threading.Event()
+    original = Segment.seal
+
+    def seal(self: Segment) -> None:
+        assert released.wait(60)
+        original(self)
+        done.set()
+
+    monkeypatch.setattr(Segment, "seal", seal)
+    journal = AuditLogger(tmp_path)
+    journal.log_event("order_planned", {"n": 1})
+    with pytest.raises(JournalError, match=r"the disk has not answered for 0\.05 s"):
+        journal.stop(timeout_s=0.05)
+    assert [r["type"] for r in recorded(tmp_path)][1:] == ["order_planned", "journal_closed"]
+    released.set()
+    assert done.wait(60)
+    assert verify(tmp_path).closed
+
+
+def test_a_deleted_file_is_noticed(tmp_path: Path) -> None:
+    states = States()
+    journal = AuditLogger(tmp_path, sync_interval_s=0.01, on_state=states)
+    for path in tmp_path.glob("*.jsonl"):
+        path.unlink()
+    journal.log_event("order_planned", {"n": 1})
+    assert "was deleted" in states.wait_for(JournalState.WITHOUT_ROOM)
+    for end in (journal.flush, journal.stop):
+        with pytest.raises(JournalError, match="was deleted"):
+            end()
+
+
+def test_a_defect_of_the_keeper_is_a_state_and_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = States()
+    original = Keeper._sync_active
+    calls = 0
+
+    def broken(self: Keeper) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ValueError("a defect")
+        original(self)
+
+    monkeypatch.setattr(Keeper, "_sync_active", broken)
+    with AuditLogger(tmp_path, sync_interval_s=0.01, on_state=states) as journal:
+        journal.log_event("order_planned", {"n": 1})
+        assert "a defect" in states.wait_for(JournalState.WITHOUT_ROOM)
+        states.wait_for(JournalState.OK)
     assert verify(tmp_path).closed
 
 

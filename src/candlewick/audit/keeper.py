@@ -6,6 +6,7 @@ can block. Callbacks of the journal's owner are called from here too.
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import threading
@@ -104,12 +105,19 @@ class Keeper:
             self._seal_used()
             self._sync_active()
 
-    def stop(self) -> None:
-        """Seal the active segment, finish what was asked for, and end the thread."""
+    def stop(self, timeout_s: float) -> None:
+        """Seal the active segment, finish what was asked for, and end the thread.
+
+        After ``timeout_s`` seconds the disk counts as hanging, which is one of `errors`.
+        """
         self._used.append(self._active)
         self._stopping = True
         self._wake.put(None)
-        self._thread.join()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            message = f"the disk has not answered for {timeout_s:g} s"
+            self.errors["stop"] = OSError(errno.ETIMEDOUT, message)
+            return
         for what in ("prepare", "sync"):  # there is nothing to prepare any more; sealing syncs
             self.errors.pop(what, None)
         while self._ready:
@@ -126,7 +134,12 @@ class Keeper:
     def _run(self) -> None:
         while True:
             stopping = self._stopping
-            self._round(stopping)
+            try:
+                self._round(stopping)
+            except Exception as error:  # noqa: BLE001 - without it nothing reaches the disk
+                _log.exception("the keeper of the journal %s failed", self._directory)
+                self.errors["keeper"] = OSError(errno.EIO, f"the keeper failed: {error!r}")
+                self._on_health(self.errors["keeper"])
             if stopping:
                 return
             if self._stopping:
@@ -142,6 +155,7 @@ class Keeper:
         return min(_RETRY_S, self._interval_s) if self.errors else self._interval_s
 
     def _round(self, stopping: bool) -> None:
+        self.errors.pop("keeper", None)
         with self._disk:
             self._try("name", self._name_segments)
             self._try("seal", self._seal_used)

@@ -382,10 +382,10 @@ class AuditLogger:
                 f"the journal {self.directory} cannot be written to the disk: {error.strerror}"
             ) from error
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = 60.0) -> None:
         """Write the closing record, wait for the disk, and give the directory back. Idempotent.
 
-        Raises JournalError when records are not on the disk.
+        Raises JournalError when records are not on the disk, at the latest after ``timeout_s``.
         """
         with self._lock:
             if self.state is JournalState.CLOSED:
@@ -403,7 +403,7 @@ class AuditLogger:
                 self.state = JournalState.CLOSED
                 self._day_end = 0  # every later record goes to `_rotate`, which refuses it
             self._anchor(self._names.day)
-        self._keeper.stop()
+        self._keeper.stop(timeout_s)
         self._directory_lock.release()
         open_journals.discard(self)
         error = next(iter(self._keeper.errors.values()), None)

@@ -8,6 +8,7 @@ zeros until it is sealed. A record that no longer fits is written behind the map
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -94,12 +95,14 @@ class Segment:
     def sync(self) -> None:
         """Wait until the disk has everything written so far; may take long.
 
-        After an error the kernel takes the pages for written, which they are not: they are
-        touched, so that the next call writes them again.
+        Raises OSError when the disk fails, or when somebody has deleted the file. After an error
+        the kernel takes the pages for written, which they are not: they are touched, so that the
+        next call writes them again.
         """
         end = self.position
         if self.sealed or end == self.synced:
             return
+        self._check_it_is_there()
         try:
             if end > self.size:
                 os.fdatasync(self._handle)
@@ -109,6 +112,10 @@ class Segment:
             self._touch(end)
             raise
         self.synced = end
+
+    def _check_it_is_there(self) -> None:
+        if not os.fstat(self._handle).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, f"{self.path.name} was deleted")
 
     def _touch(self, end: int) -> None:
         first = self.synced - self.synced % mmap.PAGESIZE
@@ -123,6 +130,7 @@ class Segment:
         """
         if self.sealed:
             return
+        self._check_it_is_there()
         self.memory.close()
         os.ftruncate(self._handle, self.position)
         try:
@@ -146,7 +154,8 @@ class Segment:
     def close(self) -> None:
         """Let go of the file, whatever is in it; in a forked child this is all there is to do."""
         self.sealed = True
-        self.memory.close()
+        with contextlib.suppress(BufferError):  # another thread had its address when this forked
+            self.memory.close()
         os.close(self._handle)
 
 
