@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import pickle
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from candlewick.venues.binance.backoff import Backoff
 from candlewick.venues.binance.clock import EventClock, ServerClock
 from candlewick.venues.binance.failures import Code, OutcomeUnknown, RateLimited, Refused
 from candlewick.venues.binance.limits import Limits, Urgency, Window
-from candlewick.venues.binance.signing import signature, signed_params, signed_query
+from candlewick.venues.binance.signing import Signer, signed_params, signed_query
 
 MINUTE = 60_000
 
@@ -207,17 +208,24 @@ def test_signatures_are_those_of_the_documentation() -> None:
         "&recvWindow=5000&timestamp=1591702613943"
     )
     expected = "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9"
-    assert signature(secret, payload) == expected
+    assert Signer(secret).sign(payload) == expected
+
+
+@given(st.text(min_size=1, max_size=200), st.text(max_size=300))
+def test_signatures_are_those_of_the_standard_library(secret: str, payload: str) -> None:
+    expected = hmac.new(secret.encode(), payload.encode(), "sha256").hexdigest()
+    assert Signer(secret).sign(payload) == expected
+    assert secret not in repr(Signer(secret)) or secret in "Signer(***)"
 
 
 def test_what_is_signed_is_what_is_sent() -> None:
-    query = signed_query({"a": "x y/z:é", "b": True, "c": 5}, "secret", 17, 300)
+    query = signed_query({"a": "x y/z:é", "b": True, "c": 5}, Signer("secret"), 17, 300)
     signed, _, digits = query.rpartition("&signature=")
     assert signed == "a=x%20y%2Fz%3A%C3%A9&b=true&c=5&recvWindow=300&timestamp=17"
-    assert digits == signature("secret", signed)
-    params = signed_params({"b": True, "a": "x/y"}, "key", "secret", 17, 300)
+    assert digits == Signer("secret").sign(signed)
+    params = signed_params({"b": True, "a": "x/y"}, "key", Signer("secret"), 17, 300)
     payload = "a=x/y&apiKey=key&b=true&recvWindow=300&timestamp=17"
-    assert params["signature"] == signature("secret", payload)
+    assert params["signature"] == Signer("secret").sign(payload)
 
 
 def test_keys_hide_themselves() -> None:

@@ -132,7 +132,7 @@ class Connection:
         self._answers[number] = answer
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
-                await self._socket.send_str(msgspec.json.encode(request).decode())
+                await self._socket.send_frame(msgspec.json.encode(request), aiohttp.WSMsgType.TEXT)
                 return await answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = type(error).__name__

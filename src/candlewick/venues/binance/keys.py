@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from candlewick.errors import ConfigError
+from candlewick.venues.binance.signing import Signer
 
 __all__ = ["ApiKeys"]
 
@@ -18,7 +19,7 @@ _SECRET = "CANDLEWICK_API_SECRET"
 class ApiKeys:
     """An API key and its secret."""
 
-    __slots__ = ("key", "secret")
+    __slots__ = ("key", "secret", "signer")
 
     def __init__(self, key: str, secret: str) -> None:
         for name, value in (("key", key), ("secret", secret)):
@@ -26,6 +27,7 @@ class ApiKeys:
                 raise ConfigError(f"the API {name} is empty or has characters that no {name} has")
         self.key = key
         self.secret = secret
+        self.signer = Signer(secret)
 
     def __repr__(self) -> str:
         return "ApiKeys(***)"

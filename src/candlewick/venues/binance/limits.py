@@ -53,10 +53,13 @@ class Urgency(IntEnum):
 class Window:
     """One limit over fixed spans of the exchange's time."""
 
-    __slots__ = ("counted", "header", "index", "kind", "length_ms", "limit", "name", "pending")
+    __slots__ = (
+        "counted", "header", "index", "is_weight", "kind", "length_ms", "limit", "name", "pending",
+    )  # fmt: skip
 
     def __init__(self, rule: RateLimit) -> None:
         self.kind = rule.rateLimitType
+        self.is_weight = self.kind == _WEIGHT
         self.length_ms = _UNITS_MS.get(rule.interval, 60_000) * max(rule.intervalNum, 1)
         self.name = f"{rule.intervalNum}{_UNIT_LETTERS.get(rule.interval, rule.interval[:1])}"
         self.header = _HEADERS[self.kind] + self.name
@@ -211,20 +214,18 @@ class Limits:
         Raises:
             RateLimited: it would have to wait for longer than its kind may.
         """
-        waited = time.monotonic()
+        begun = 0.0
         while wait_s := self._wait_s(weight, orders, urgency):
-            patience = self._patience_s(urgency) - (time.monotonic() - waited)
-            if wait_s > patience:
+            begun = begun or time.monotonic()
+            if wait_s > self._patience_s(urgency) - (time.monotonic() - begun):
                 raise RateLimited(
                     f"the exchange's limits leave no room for {wait_s:.1f} s more", wait_s
                 )
             self.waits += 1
             await asyncio.sleep(wait_s)
         taken = []
-        now = self.clock.now()
         for window in self.windows:
-            amount = weight if window.kind == _WEIGHT else orders
-            window.roll(now)
+            amount = weight if window.is_weight else orders
             window.pending += amount
             taken.append((window, amount, window.index))
         return Ticket(self, taken)
@@ -236,16 +237,20 @@ class Limits:
         return settings.max_entry_delay_s if urgency is Urgency.OPEN else settings.max_wait_s
 
     def _wait_s(self, weight: int, orders: int, urgency: Urgency) -> float:
-        blocked = self.blocked_s
-        if blocked:
-            return blocked
+        """How long the request has to wait; 0.0 when there is room. All windows are up to date."""
+        if self._blocked_until:
+            blocked = self.blocked_s
+            if blocked:
+                return blocked
+            self._blocked_until = 0.0
         now = self.clock.now()
         wait_ms = 0
         for window in self.windows:
-            is_weight = window.kind == _WEIGHT
-            share = self._settings.weight_share if is_weight else self._settings.entry_share
-            if urgency is Urgency.CLOSE or (is_weight and orders):
-                share = 1.0
-            amount = weight if is_weight else orders
+            if window.is_weight:
+                amount = weight
+                share = 1.0 if orders or urgency is Urgency.CLOSE else self._settings.weight_share
+            else:
+                amount = orders
+                share = 1.0 if urgency is Urgency.CLOSE else self._settings.entry_share
             wait_ms = max(wait_ms, window.wait_ms(now, amount, share))
         return (wait_ms + 1) / 1e3 if wait_ms else 0.0

@@ -195,7 +195,7 @@ class RestClient:
             query = encoded(params)
             if endpoint.security is Security.SIGNED:
                 query = signed_query(
-                    params, self._keys.secret, self._clock.now(), self._settings.recv_window_ms
+                    params, self._keys.signer, self._clock.now(), self._settings.recv_window_ms
                 )
         return URL(f"{base}?{query}" if query else base, encoded=True), headers
 

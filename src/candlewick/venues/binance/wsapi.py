@@ -119,7 +119,7 @@ class WsApi:
             raise OutcomeUnknown(f"{method}: there is no connection", sent=False)
         number = connection.next_number()
         signed = signed_params(
-            params, self._keys.key, self._keys.secret, self._clock.now(),
+            params, self._keys.key, self._keys.signer, self._clock.now(),
             self._settings.recv_window_ms,
         )  # fmt: skip
         request: dict[str, Any] = {"id": number, "method": method, "params": signed}
