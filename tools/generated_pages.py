@@ -20,6 +20,7 @@ from candlewick.errors import ExitCode
 from candlewick.indicators import __all__ as indicator_names
 from candlewick.risk import DenialCode
 from candlewick.strategies import BUILT_IN, parameters_of
+from tools.metrics_page import metrics_page
 
 __all__ = ["PAGES", "main", "outdated"]
 
@@ -150,6 +151,11 @@ def built_in() -> str:
     return _page(lines)
 
 
+def metrics() -> str:
+    """The metrics of a running engine."""
+    return _page(metrics_page(_NOTE))
+
+
 def _first_sentence(text: str | None) -> str:
     paragraph = " ".join((text or "").strip().split("\n\n")[0].split())
     return re.split(r"(?<=\.)\s", paragraph)[0]
@@ -168,6 +174,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "commands.md": commands,
     "built-in.md": built_in,
+    "metrics.md": metrics,
 }
 
 

@@ -89,8 +89,23 @@ def test_candles_of_several_symbols_come_as_they_close() -> None:
     market = market_of(wavy(5), flat(5, 3_000.0, "ETHUSDT"))
     steps = list(steps_of(market, SandboxSettings(stepped=True, history=2), 0))
     assert all(isinstance(step, CandleStep) for step in steps)
-    assert [step.symbol for step in steps] == [SYMBOL, "ETHUSDT"] * 3
+    symbols = [[c.symbol for c in s.candles] for s in steps if isinstance(s, CandleStep)]
+    assert symbols == [[SYMBOL, "ETHUSDT"]] * 3
     assert steps[0].time == START + 2 * MINUTE
+
+
+async def test_no_order_meets_a_price_from_before_its_decision(stepped: Start) -> None:
+    """Candles of two symbols close together: both are over before either is shown."""
+    eth = table_of([(3_000.0, 3_000.0, 3_000.0, 3_000.0), (3_100.0,) * 4], "ETHUSDT")
+    async with stepped(flat(2), eth) as client:
+        listener = await client.listen("/market/ws/btcusdt@kline_1m")
+        await listener.ask("LIST_SUBSCRIPTIONS", [])
+        assert (await client.sandbox.step()).closed
+        await listener.next(lambda m: m.get("e") == "kline" and m["k"]["x"])
+        await client.buy("1", symbol="ETHUSDT")
+        assert (await client.sandbox.step()).told
+        (trade,) = await client.ask("GET", "/v1/userTrades", symbol="ETHUSDT")
+        assert float(trade["price"]) == 3_100.0
 
 
 # -- time -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from heapq import merge
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -44,11 +45,14 @@ class CloseStep(msgspec.Struct, frozen=True, gc=False):
 
 
 class CandleStep(msgspec.Struct, frozen=True, gc=False):
-    """A whole candle, which the accounts walk through as in a backtest."""
+    """Candles that close at the same time, which the accounts walk through as in a backtest.
+
+    All of them are played before the first is shown, so that no order meets a price from before
+    the decision that made it.
+    """
 
     time: int
-    symbol: str
-    candle: Candle
+    candles: tuple[Candle, ...]
 
 
 Step = TradeStep | CloseStep | CandleStep
@@ -99,9 +103,14 @@ def steps_of(market: Market, settings: SandboxSettings, shift: int) -> Iterator[
 def _candle_steps(tables: Sequence[CandleTable], shift: int) -> Iterator[Step]:
     """Candles in the order in which they close; at the same time in the order of the tables."""
     # merge is stable: what closes at the same time comes in the order of the tables
-    for candle in merge(*tables, key=lambda candle: candle.close_time):
-        moved = shifted(candle, shift)
-        yield CandleStep(moved.open_time, moved.symbol, moved)
+    merged = merge(*tables, key=_close_time)
+    for _, together in groupby(merged, key=_close_time):
+        candles = tuple(shifted(candle, shift) for candle in together)
+        yield CandleStep(candles[0].open_time, candles)
+
+
+def _close_time(candle: Candle) -> int:
+    return candle.close_time
 
 
 def shifted(candle: Candle, shift: int) -> Candle:

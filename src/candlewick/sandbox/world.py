@@ -222,10 +222,25 @@ class World:
         self.hub.traded(market, self.now)
 
     def _walk(self, step: CandleStep) -> Iterator[bool]:
-        """All accounts walk through a candle; each meets its extremes in its own worst order."""
-        candle = step.candle
-        self.now = candle.open_time
-        self._show(candle, candle.open, candle.open_time)
+        """All accounts walk through candles; each meets the extremes in its own worst order."""
+        candles = step.candles
+        self.now = step.time
+        for candle in candles:
+            self._show(candle, candle.open, candle.open_time)
+            yield from self._walk_through(candle)
+        self.now = close_time = candles[0].close_time
+        for candle in candles:
+            for price in (candle.high, candle.low, candle.close):
+                self._show(candle, price, close_time)
+            for client in tuple(self.clients.values()):
+                client.trading.watch(candle.symbol, candle.low, candle.high)
+                client.trading.expire_due(close_time)
+        for candle in candles:
+            self._close(candle.symbol, candle)
+        yield False
+
+    def _walk_through(self, candle: Candle) -> Iterator[bool]:
+        """Go on until no account meets anything more in the candle."""
         moving = True
         while moving:
             moving = False
@@ -235,14 +250,6 @@ class World:
                 moving = moving or bool(reports)
             if moving:
                 yield True
-        self.now = candle.close_time
-        for price in (candle.high, candle.low, candle.close):
-            self._show(candle, price, candle.close_time)
-        for client in tuple(self.clients.values()):
-            client.trading.watch(candle.symbol, candle.low, candle.high)
-            client.trading.expire_due(candle.close_time)
-        self._close(candle.symbol, candle)
-        yield False
 
     def _show(self, candle: Candle, price: float, moment: int) -> None:
         instrument = self.instruments[candle.symbol]
