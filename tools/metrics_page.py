@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client.core import Metric
 
@@ -52,8 +53,11 @@ def _families() -> Iterator[tuple[str, list[Metric]]]:
     metrics = Metrics()
     for minute in range(10):  # growth is told once some minutes are known
         metrics.growth.add(minute * _MINUTE_NS, 1)
-    zeros = {name: () if name.endswith("latency") else 0 for name in JournalStats.__struct_fields__}
-    journal = JournalStats(**{**zeros, "state": JournalState.OK})
+    zeros: dict[str, Any] = {
+        name: () if name.endswith("latency") else 0 for name in JournalStats.__struct_fields__
+    }
+    zeros["state"] = JournalState.OK
+    journal = JournalStats(**zeros)
     sources = Sources(
         engine=EngineSample,
         status=EngineSample,
