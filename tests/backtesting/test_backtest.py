@@ -459,3 +459,14 @@ def test_tables_that_do_not_belong_together_are_refused(table: Any) -> None:
         backtest("sma_cross", [table([1.0]), table([1.0], "ETHUSDT", interval="5m")])
     with pytest.raises(DataError, match="no candles"):
         backtest("sma_cross", table(np.empty(0).tolist() or [1.0])[:0])
+
+
+def test_a_result_prints_as_a_table_of_its_figures() -> None:
+    result = backtest("sma_cross", candles=500)
+    lines = repr(result).splitlines()
+    assert str(result) == repr(result)
+    assert lines[0] == "sma_cross on BTCUSDT, backtest"
+    shown = dict(line.split(None, 1) for line in lines[1:])
+    assert shown["fills"] == str(result.fills)
+    assert shown["profit"].startswith(f"{result.net_profit:+,.2f} (")
+    assert len(lines) < 25

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from candlewick.backtesting.table import as_text
 from candlewick.engine import Trade
 from candlewick.models import Fill
 
@@ -25,7 +26,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     received (negative: paid). ``max_drawdown`` is the largest fall of equity from a peak, as a
     fraction of that peak. ``sharpe`` is annualised from daily returns; ``win_rate`` and
     ``profit_factor`` are over closed trades; all three are 0.0 where they are not defined.
-    ``elapsed_s`` is the time the run took, without reading the data.
+    ``elapsed_s`` is the time the run took, without reading the data. It prints as a table.
     """
 
     strategy: str
@@ -57,6 +58,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ended_by: str = "the end of the data"
     failure: str = ""
     journal: str | None = None
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    __repr__ = __str__
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON types."""

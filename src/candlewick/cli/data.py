@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from candlewick.backtesting import utc
 from candlewick.cli import options
-from candlewick.cli.summary import console_for, utc
+from candlewick.cli.summary import console_for
 from candlewick.data import (
     Entry,
     OnProblem,

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from candlewick.cli.summary import utc
+from candlewick.backtesting import utc
 from candlewick.live import Status
 
 __all__ = ["show"]
