@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -466,7 +467,7 @@ def test_a_result_prints_as_a_table_of_its_figures() -> None:
     lines = repr(result).splitlines()
     assert str(result) == repr(result)
     assert lines[0] == "sma_cross on BTCUSDT, backtest"
-    shown = dict(line.split(None, 1) for line in lines[1:])
+    shown = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines[1:])
     assert shown["fills"] == str(result.fills)
     assert shown["profit"].startswith(f"{result.net_profit:+,.2f} (")
     assert len(lines) < 25
