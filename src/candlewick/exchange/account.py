@@ -13,6 +13,7 @@ from candlewick.exchange.admission import lacks_margin, refusal
 from candlewick.exchange.book import AWAKE, Resting, SymbolBook, Walk
 from candlewick.exchange.funding import FundingSchedule
 from candlewick.exchange.holding import Holding
+from candlewick.exchange.liquidation import expire_closers, liquidation_order
 from candlewick.exchange.margin import (
     initial_margin,
     set_isolated_liquidation,
@@ -45,7 +46,6 @@ from candlewick.models.members import (
     MARKET,
     PARTIALLY_FILLED,
     REJECTED,
-    SELL,
 )
 
 __all__ = ["Report", "SimulatedExchange"]
@@ -385,19 +385,8 @@ class SimulatedExchange:
                 )
             )  # fmt: skip
         if not held.quantity and book.resting:
-            reports += self._expire_closers(book, held, time)
+            reports += expire_closers(book, held, time)
         return reports
-
-    def _expire_closers(self, book: SymbolBook, held: Holding, time: int) -> list[Report]:
-        """Orders that close a position, whatever its size, end when it does."""
-        over = [
-            resting
-            for resting in book.resting.values()
-            if resting.order.close_position and resting.order.position_side is held.side
-        ]
-        for resting in over:
-            del book.resting[resting.order.client_id]
-        return [report_of(resting, EXPIRED, time) for resting in over]
 
     def _trade(
         self,
@@ -464,38 +453,24 @@ class SimulatedExchange:
         ):
             book.margin_changed = True  # the other side has gained meanwhile
             return []
-        notional = held.notional(walk.price)
-        floor = instrument.bracket(notional).floor
-        quantity = abs(held.quantity)
-        if floor > 0.0:
-            kept = instrument.round_quantity(floor / walk.price)
-            quantity = instrument.nearest_quantity(quantity - kept)
-        direction = SELL if held.quantity > 0.0 else BUY
         self._orders_made += 1
-        order = Order(
-            f"autoclose-{self._orders_made}", instrument.symbol, direction, MARKET,
-            quantity, reduce_only=True, position_side=side, created_time=walk.time,
-            reason="liquidation",
-        )  # fmt: skip
+        order = liquidation_order(instrument, held, walk.price, walk.time, self._orders_made)
         resting = Resting(order, self._orders_made)
         balance, margin = self.balance, held.isolated_margin
         rate = instrument.liquidation_fee
-        fill = self._trade(book, held, resting, quantity, walk.price, walk.time, False, rate)
+        fill = self._trade(book, held, resting, order.quantity, walk.price, walk.time, False, rate)
         self._insure(balance - self.balance, margin - held.isolated_margin)
-        reports: list[Report] = [
-            fill, report_of(resting, FILLED, walk.time, order=order)
-        ]  # fmt: skip
+        reports: list[Report] = [fill, report_of(resting, FILLED, walk.time, order=order)]
         if not held.quantity:
-            reports += self._expire_closers(book, held, walk.time)
+            reports += expire_closers(book, held, walk.time)
         return reports
 
     def _insure(self, loss: float, isolated_margin: float) -> None:
         """The insurance fund takes what a liquidation lost beyond the margin behind it."""
-        covered = 0.0
         if self._isolated:
             covered = max(0.0, loss - isolated_margin)
-        elif self.balance < 0.0 and not self._open_positions:
-            covered = -self.balance
+        else:
+            covered = 0.0 if self._open_positions else max(0.0, -self.balance)
         self.insurance += covered
         self.balance += covered
 

@@ -1,0 +1,42 @@
+"""What a liquidation sends, and what ends with the position that it closes. Pure."""
+
+from __future__ import annotations
+
+from candlewick.exchange.book import SymbolBook
+from candlewick.exchange.holding import Holding
+from candlewick.exchange.rules import report_of
+from candlewick.models import Instrument, Order, OrderUpdate
+from candlewick.models.members import BUY, EXPIRED, MARKET, SELL
+
+__all__ = ["expire_closers", "liquidation_order"]
+
+
+def liquidation_order(
+    instrument: Instrument, held: Holding, price: float, time: int, number: int
+) -> Order:
+    """Return the order that closes a position whose margin is used up.
+
+    It leaves what the tier below may keep; ``time`` is UTC ms, ``number`` makes its client id.
+    """
+    quantity = abs(held.quantity)
+    floor = instrument.bracket(held.notional(price)).floor
+    if floor > 0.0:
+        kept = instrument.round_quantity(floor / price)
+        quantity = instrument.nearest_quantity(quantity - kept)
+    return Order(
+        f"autoclose-{number}", instrument.symbol, SELL if held.quantity > 0.0 else BUY, MARKET,
+        quantity, reduce_only=True, position_side=held.side, created_time=time,
+        reason="liquidation",
+    )  # fmt: skip
+
+
+def expire_closers(book: SymbolBook, held: Holding, time: int) -> list[OrderUpdate]:
+    """End the orders that close a position, whatever its size, when it is closed."""
+    over = [
+        resting
+        for resting in book.resting.values()
+        if resting.order.close_position and resting.order.position_side is held.side
+    ]
+    for resting in over:
+        del book.resting[resting.order.client_id]
+    return [report_of(resting, EXPIRED, time) for resting in over]
