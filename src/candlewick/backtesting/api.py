@@ -26,14 +26,27 @@ END_OF_DATA = "the end of the data"
 class Result(Summary, frozen=True, kw_only=True):
     """A `Summary` with what it was computed from.
 
-    ``fill_list`` and ``trade_list`` are in order of time; ``equity_curve`` holds the equity after
-    each base candle, ``equity_times`` their close times (UTC ms).
+    ``market``, ``account`` and ``risk`` are what the run was made on. ``fill_list`` and
+    ``trade_list`` are in order of time; ``equity_curve`` holds the equity after each base candle,
+    ``equity_times`` their close times (UTC ms).
     """
 
     fill_list: list[Fill]
     trade_list: list[Trade]
     equity_curve: list[float]
     equity_times: list[int]
+    market: Market
+    account: Account
+    risk: RiskSettings
+
+    def report(self, path: str | Path) -> Path:
+        """Write a report, one HTML file that opens offline, and return its path.
+
+        Raises ConfigError for a path that cannot be written to.
+        """
+        from candlewick.backtesting.report import write_report  # loaded when it is wanted
+
+        return write_report(self, path)
 
 
 def backtest(
@@ -169,4 +182,7 @@ def run_backtest(
         trade_list=loop.trades,
         equity_curve=loop.curve,
         equity_times=loop.times,
+        market=run.market,
+        account=account,
+        risk=risk or RiskSettings(),
     )

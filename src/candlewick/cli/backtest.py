@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -38,6 +39,9 @@ def backtest(
     slippage_bps: options.Slippage = None,
     on_gap: options.OnGap = None,
     on_problem: options.OnProblem = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write an HTML report to this file.")
+    ] = None,
     json: options.Json = False,
 ) -> int:
     """Run a strategy over candles as fast as possible, with the engine that trades live."""
@@ -47,6 +51,10 @@ def backtest(
         account_fee_taker=fee_taker, account_fee_maker=fee_maker,
         account_slippage_bps=slippage_bps, data_on_gap=on_gap, data_on_problem=on_problem,
     )  # fmt: skip
+    if report is not None:
+        from candlewick.backtesting.report import check_path  # loaded when it is wanted
+
+        check_path(report)
     market = options.market_from(settings)
     run = prepare(
         settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
@@ -55,10 +63,11 @@ def backtest(
     for line in options.problem_lines(market):
         errors.print(f"[yellow]{line}[/]")
     result = _with_progress(run, settings, errors)
+    written = result.report(report) if report is not None else None
     if json:
         typer.echo(msgspec.json.encode(result.as_json()).decode())
     else:
-        print_summary(result, market.label, console_for())
+        print_summary(result, market.label, console_for(), written)
     return ExitCode.STRATEGY_FAILED if result.failure else ExitCode.OK
 
 

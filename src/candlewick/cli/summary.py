@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -21,14 +24,21 @@ def console_for(*, stderr: bool = False) -> Console:
     return console
 
 
-def print_summary(summary: Summary, label: str, console: Console) -> None:
-    """Print the figures of a run as a table of two columns."""
+def print_summary(
+    summary: Summary, label: str, console: Console, report: Path | None = None
+) -> None:
+    """Print the figures of a run as a table of two columns, and where its report is."""
     colours = {"profit": "green" if summary.net_profit >= 0.0 else "red", "failure": "red"}
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in [("data", label), *figures_of(summary)]:
+    rows = [("data", label), *figures_of(summary)]
+    if report is not None:
+        rows.append(("report", str(report)))
+    for name, value in rows:
         table.add_row(name, Text(value, style=colours.get(name, "")))
     console.print()
-    console.print(f"[bold]{summary.strategy}[/] on {', '.join(summary.symbols)}, {summary.venue}")
+    console.print(
+        f"[bold]{escape(summary.strategy)}[/] on {', '.join(summary.symbols)}, {summary.venue}"
+    )
     console.print(table)

@@ -24,13 +24,14 @@ _SUFFIXES = (".csv", ".csv.gz", ".zip", ".parquet")
 class Market(msgspec.Struct, frozen=True):
     """Tables of one base interval, one a symbol, with their instruments and problems.
 
-    ``label`` says where they come from; a synthetic market always says so.
+    ``label`` says where they come from; a synthetic market always says so, and is ``synthetic``.
     """
 
     tables: tuple[CandleTable, ...]
     instruments: dict[str, Instrument]
     label: str
     problems: tuple[Problem, ...] = ()
+    synthetic: bool = False
 
     @property
     def interval(self) -> str:
@@ -117,7 +118,7 @@ def load_market(
             seed,
             instruments=[guess_instrument(name) for name in names],
         )
-        return market_of(made, label)
+        return msgspec.structs.replace(market_of(made, label), synthetic=True)
     files = files_of(paths)
     on_problem, on_gap = OnProblem(on_problem), OnProblem(on_gap)
     tables: list[CandleTable] = []

@@ -112,6 +112,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     fees: float
     funding: float = 0.0
     exit_reason: str = ""
+    entry_reason: str = ""
 
 
 Decision = (

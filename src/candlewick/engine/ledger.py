@@ -19,9 +19,9 @@ class Ledger:
     """
 
     __slots__ = (
-        "_closed_notional", "_closed_quantity", "_forgotten", "_funding", "_largest",
-        "_opened_notional", "_opened_quantity", "_seen", "fees", "funding", "instrument",
-        "position", "realized",
+        "_closed_notional", "_closed_quantity", "_entry_reason", "_forgotten", "_funding",
+        "_largest", "_opened_notional", "_opened_quantity", "_seen", "fees", "funding",
+        "instrument", "position", "realized",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument) -> None:
@@ -41,6 +41,7 @@ class Ledger:
         self._closed_quantity = 0.0
         self._closed_notional = 0.0
         self._funding = 0.0
+        self._entry_reason = ""
 
     def has_seen(self, trade_id: int) -> bool:
         """True when the fill with this trade id has been booked."""
@@ -69,14 +70,14 @@ class Ledger:
         signed = fill.side.sign * fill.quantity
         held = self.position.quantity
         if held == 0.0 or (held > 0.0) == (signed > 0.0):
-            self._open(fill, signed, fill.fee)
+            self._open(fill, signed, fill.fee, reason)
             return None
         closing = min(abs(signed), abs(held))
         share = closing / abs(signed)
         trade = self._close(fill, closing, fill.fee * share, reason)
         if abs(signed) > closing:
             rest = self.instrument.nearest_quantity(abs(signed) - closing)
-            self._open(fill, fill.side.sign * rest, fill.fee * (1.0 - share))
+            self._open(fill, fill.side.sign * rest, fill.fee * (1.0 - share), reason)
         return trade
 
     def book_funding(self, amount: float) -> None:
@@ -93,8 +94,10 @@ class Ledger:
             self._opened_notional = abs(position.quantity) * position.entry_price
             self._largest = position.quantity
 
-    def _open(self, fill: Fill, signed: float, fee: float) -> None:
+    def _open(self, fill: Fill, signed: float, fee: float, reason: str) -> None:
         before = self.position
+        if not before.quantity:
+            self._entry_reason = reason
         after = (
             self.instrument.nearest_quantity(before.quantity + signed)
             if before.quantity
@@ -132,6 +135,7 @@ class Ledger:
             fill.symbol, self._largest, self._opened_notional / self._opened_quantity,
             self._closed_notional / self._closed_quantity, before.opened_time, fill.time,
             realized - fees + self._funding, fees, self._funding, reason,
+            self._entry_reason,
         )  # fmt: skip
         self.position = Position(fill.symbol, updated_time=fill.time)
         self._start_trade()
