@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from candlewick.__about__ import __version__
 from candlewick.backtesting.performance import performance
 from candlewick.backtesting.report import sections
-from candlewick.backtesting.report.scales import time_label
 from candlewick.backtesting.report.words import Money
+from candlewick.backtesting.table import utc
 from candlewick.backtesting.trade_figures import trade_figures
 from candlewick.errors import ConfigError
 
@@ -90,7 +90,7 @@ def _head(result: Result, money: Money) -> str:
     symbols = ", ".join(result.symbols[:6]) + (", ..." if len(result.symbols) > 6 else "")
     return (
         f"<header><div><h1>{escape(result.strategy)}</h1><p>{escape(symbols)},"
-        f" {result.interval} · {time_label(result.first_time)} to {time_label(result.last_time)}"
+        f" {result.interval} · {utc(result.first_time)} to {utc(result.last_time)}"
         f" UTC · {result.candles:,} candles · {escape(result.market.label)} ·"
         f" {escape(money.quote)}</p></div>"
         '<button id="theme" title="light or dark" aria-label="light or dark">◐</button></header>'

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["extremes", "time_label", "time_ticks", "value_ticks"]
+__all__ = ["extremes", "time_ticks", "value_ticks"]
 
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
 _STEPS = (
@@ -56,11 +56,6 @@ def _month_ticks(start: int, end: int, wanted: int) -> list[tuple[int, str]]:
         if start <= time <= end:
             ticks.append((time, date.strftime("%Y" if step >= 12 else "%b %Y")))
     return ticks
-
-
-def time_label(time: int) -> str:
-    """A time (UTC ms) to the minute."""
-    return datetime.fromtimestamp(time / 1e3, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def extremes(values: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.int64]:

@@ -17,8 +17,8 @@ from candlewick.backtesting.report.curves import (
     profit_chart,
     shown_trades,
 )
-from candlewick.backtesting.report.scales import time_label
 from candlewick.backtesting.report.words import Money, duration, percent, ratio, table, tone
+from candlewick.backtesting.table import utc
 from candlewick.backtesting.trade_figures import TradeFigures, grouped
 from candlewick.engine import Trade
 
@@ -304,7 +304,7 @@ def settings(result: Result) -> str:
         "data": result.market.label,
         "symbols": ", ".join(result.symbols),
         "candles": f"{result.candles:,} of {result.interval}",
-        "period": f"{time_label(result.first_time)} to {time_label(result.last_time)} UTC",
+        "period": f"{utc(result.first_time)} to {utc(result.last_time)} UTC",
         "ended by": result.ended_by,
     }
     fees = {
