@@ -184,7 +184,7 @@ class FakeExchange:
         return await answer if asyncio.iscoroutine(answer) else answer
 
     def _check_security(self, path: str, params: Json, raw: str, headers: Any) -> None:
-        if path.rsplit("/", 1)[-1] in ("time", "exchangeInfo", "klines"):
+        if path.rsplit("/", 1)[-1] in ("time", "exchangeInfo", "klines", "fundingRate"):
             return
         if headers.get("X-MBX-APIKEY") != KEY:
             raise Refusal(401, -2015, "Invalid API-key, IP, or permissions for action")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,9 +17,11 @@ from candlewick.config import Config
 from candlewick.data import Market
 from candlewick.errors import ConfigError, nearest
 from candlewick.live.assembly import MarketVenue
+from candlewick.live.paper import paper_account
 from candlewick.logs import hide
 from candlewick.models import CandleTable, interval_ms
 from candlewick.venues.binance import ApiKeys, BinanceSettings, BinanceVenue
+from candlewick.venues.paper import PaperVenue
 
 __all__ = [
     "NETWORK",
@@ -30,16 +34,17 @@ __all__ = [
     "keys_of",
     "opened",
     "place_of",
+    "server_of",
 ]
 
-NETWORK = ("sandbox", "binance-testnet", "binance")
+NETWORK = ("sandbox", "paper", "binance-testnet", "binance")
 VENUES = ("simulated", *NETWORK)
 _AFTERWARDS = 1_000
 _PLENTY = 1_000_000_000
 
 
-Place = ApiKeys | Market
-"""Keys for a server of somebody else, or the market of a sandbox of one's own."""
+Place = ApiKeys | Market | None
+"""Keys for a server of somebody else, the market of a sandbox of one's own, or nothing: paper."""
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -60,6 +65,11 @@ def check_venue(config: Config, *, real_money: bool) -> None:
         )
     if bool(config.run.rest) != bool(config.run.ws):
         raise ConfigError("--rest and --ws belong together: give both")
+    if name == "paper" and config.account.funding_rate:
+        raise ConfigError(
+            f"account.funding_rate {config.account.funding_rate!r} does not go with --venue paper:"
+            " its funding is the market's own; leave it 0"
+        )
     if name == "binance" and not config.run.rest and not real_money:
         raise ConfigError(
             "--venue binance trades with real money: say so with --real-money, or try"
@@ -70,6 +80,11 @@ def check_venue(config: Config, *, real_money: bool) -> None:
 def check_lasting(config: Config, command: str) -> None:
     """Raise ConfigError unless the account outlives the process that trades on it."""
     check_venue(config, real_money=True)
+    if config.run.venue == "paper":
+        raise ConfigError(
+            f"{command} has nothing to do on paper: that account is in the process of the run, and"
+            " rests in its journal in between; stop the run, or start it again"
+        )
     if config.run.venue == "simulated" or (config.run.venue == "sandbox" and not config.run.rest):
         raise ConfigError(
             f"{command} needs an account that outlives a run: --venue binance, or a server at"
@@ -79,6 +94,8 @@ def check_lasting(config: Config, command: str) -> None:
 
 def place_of(config: Config) -> Place:
     """Read what the venue needs before anything starts: keys, or the candles of a sandbox."""
+    if config.run.venue == "paper":
+        return None
     if config.run.venue != "sandbox" or config.run.rest:
         return keys_of(config)
     market = options.market_from(config)
@@ -126,20 +143,37 @@ async def opened(config: Config, place: Place) -> AsyncIterator[Connection]:
         async with _sandbox(config, place) as connection:
             yield connection
         return
-    keys = place
-    if config.run.rest:
-        settings = BinanceSettings.at(config.run.rest, config.run.ws)
-    elif config.run.venue == "binance-testnet":
-        settings = BinanceSettings.testnet()
+    settings = server_of(config)
+    venue: MarketVenue
+    if place is None:
+        account = fingerprint(msgspec.structs.replace(settings, name="paper"))
+        venue = await _on_paper(config, settings, account)
     else:
-        settings = BinanceSettings()
-    venue = BinanceVenue(settings, keys, hide=hide)
+        account = fingerprint(settings, place)
+        venue = BinanceVenue(settings, place, hide=hide)
     symbols = tuple(symbol.upper() for symbol in config.data.symbols) or ("BTCUSDT",)
     interval = config.data.interval or "1m"
     try:
-        yield Connection(venue, fingerprint(settings, keys), symbols, interval)
+        yield Connection(venue, account, symbols, interval)
     finally:
         await venue.close()
+
+
+def server_of(config: Config) -> BinanceSettings:
+    """Where the exchange is that the configuration names."""
+    if config.run.rest:
+        return BinanceSettings.at(config.run.rest, config.run.ws)
+    if config.run.venue == "binance-testnet":
+        return BinanceSettings.testnet()
+    return BinanceSettings()
+
+
+async def _on_paper(config: Config, settings: BinanceSettings, account: str) -> PaperVenue:
+    """The paper account as the journal has it; a new one gets the configuration's cash."""
+    directory, cash = Path(config.journal.directory), config.account.cash
+    state = await asyncio.to_thread(paper_account, directory, account, cash)
+    given = config.account
+    return PaperVenue(settings, state, given.exchange, given.fee_taker, given.fee_maker)
 
 
 @asynccontextmanager
@@ -170,7 +204,8 @@ async def _sandbox(config: Config, market: Market) -> AsyncIterator[Connection]:
             await venue.close()
 
 
-def fingerprint(settings: BinanceSettings, keys: ApiKeys) -> str:
-    """A name for an account that gives nothing of its keys away."""
-    digest = hashlib.sha256(f"{settings.rest_url} {keys.key}".encode()).hexdigest()
+def fingerprint(settings: BinanceSettings, keys: ApiKeys | None = None) -> str:
+    """A name for an account that gives nothing of its keys away; one on paper has none."""
+    key = keys.key if keys is not None else ""
+    digest = hashlib.sha256(f"{settings.rest_url} {key}".encode()).hexdigest()
     return f"{settings.name}-{digest[:12]}"

@@ -13,7 +13,7 @@ from candlewick.audit import EventType, read
 from candlewick.engine import Memory, SymbolMemory
 from candlewick.models import Order, OrderPurpose, Position, Signal, SignalAction
 
-__all__ = ["recover", "recover_from"]
+__all__ = ["Record", "recover", "recover_from"]
 
 _REMEMBERED = 10_000
 _ENDED = frozenset(
@@ -26,7 +26,7 @@ _ENDED = frozenset(
 )
 
 
-class _Record(Protocol):
+class Record(Protocol):
     @property
     def type(self) -> str: ...
     @property
@@ -74,7 +74,7 @@ class _Symbol:
         )  # fmt: skip
 
 
-def recover(records: Iterable[_Record], account: str) -> Memory | None:
+def recover(records: Iterable[Record], account: str) -> Memory | None:
     """Read what earlier runs on ``account`` have left; None when there was none.
 
     Each run's first record holds the memory it began with, so the records may start with the last

@@ -4,5 +4,13 @@ from candlewick.venues.binance.keys import ApiKeys
 from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.tally import Malformed, OnMalformed
 from candlewick.venues.binance.venue import BinanceVenue
+from candlewick.venues.binance.watching import MarketWatcher
 
-__all__ = ["ApiKeys", "BinanceSettings", "BinanceVenue", "Malformed", "OnMalformed"]
+__all__ = [
+    "ApiKeys",
+    "BinanceSettings",
+    "BinanceVenue",
+    "Malformed",
+    "MarketWatcher",
+    "OnMalformed",
+]

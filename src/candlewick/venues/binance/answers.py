@@ -17,6 +17,7 @@ __all__ = [
     "ErrorAnswer",
     "ExchangeInfo",
     "Filter",
+    "FundingRate",
     "Income",
     "KlineRow",
     "ListenKey",
@@ -84,6 +85,14 @@ class ExchangeInfo(msgspec.Struct):
     symbols: list[SymbolInfo]
     rateLimits: list[RateLimit] = []
     serverTime: int = 0
+
+
+class FundingRate(msgspec.Struct):
+    """A funding payment of the past: when it was due, UTC ms, and its rate as a fraction."""
+
+    symbol: str
+    fundingTime: int
+    fundingRate: Number
 
 
 class Bracket(msgspec.Struct):

@@ -13,6 +13,7 @@ from candlewick.venues.binance.answers import (
     BracketTable,
     Commission,
     ExchangeInfo,
+    FundingRate,
     Income,
     KlineRow,
     ListenKey,
@@ -73,6 +74,10 @@ INFO: Endpoint[ExchangeInfo] = Endpoint(
 )
 KLINES: Endpoint[list[KlineRow]] = Endpoint(
     "GET", "/fapi/v1/klines", list[KlineRow], security=_OPEN
+)
+
+FUNDING: Endpoint[list[FundingRate]] = Endpoint(
+    "GET", "/fapi/v1/fundingRate", list[FundingRate], security=_OPEN
 )
 
 BRACKETS: Endpoint[list[BracketTable] | BracketTable] = Endpoint(

@@ -155,6 +155,8 @@ class Keeper:
                 backoff.reset()  # it was worth something
             if link.reader.done():
                 self._link = None
+                if link.reader.exception() is not None:
+                    await link.close()  # reading has failed, the connection is there still
                 return link.reader.result()
             if self._renewal.done():
                 self._link = None

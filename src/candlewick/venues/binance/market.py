@@ -23,11 +23,12 @@ from candlewick.venues.binance.connection import Connection
 from candlewick.venues.binance.decoding import Reply, market_decoder
 from candlewick.venues.binance.history import CandleSource
 from candlewick.venues.binance.keeper import Keeper
-from candlewick.venues.binance.messages import Kline, MarketMessage, MarkPrice, number
+from candlewick.venues.binance.messages import AggTrade, Kline, MarketMessage, MarkPrice, number
 from candlewick.venues.binance.rest import RestClient
 from candlewick.venues.binance.sequence import CandleSequence
 from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.tally import Tally
+from candlewick.venues.binance.watching import MarketWatcher, TradeTape
 
 __all__ = ["MarketFeed"]
 
@@ -59,6 +60,8 @@ class MarketFeed:
 
     Data is stale by its age alone: of the whole connection, then it is replaced, or of one symbol.
     The mark price, which comes every second, keeps the data of a quiet symbol young.
+
+    A ``watcher`` is told every trade and mark price, over the same connection as the candles.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class MarketFeed:
         publish: Callable[[Event], None],
         spawn: Callable[..., None],
         sequences: Iterable[CandleSequence],
+        watcher: MarketWatcher | None = None,
     ) -> None:
         self._settings = settings
         self._rest = rest
@@ -86,6 +90,8 @@ class MarketFeed:
         self._is_live = False
         self._timed_at = 0.0
         self.funding_rates: dict[str, float] = {}
+        self._watcher = watcher
+        self._tape = TradeTape(tally)
         self.keeper = Keeper(
             "market", settings, tally, self._connect, self._streams(), self._on_frame,
             self._on_up, self._on_down,
@@ -93,7 +99,9 @@ class MarketFeed:
 
     def _streams(self) -> Sequence[str]:
         candles = [f"{symbol.lower()}@kline_{interval}" for symbol, interval in self._lines]
-        return candles + [f"{symbol.lower()}@markPrice@1s" for symbol in self._symbols]
+        marks = [f"{symbol.lower()}@markPrice@1s" for symbol in self._symbols]
+        watched = self._symbols if self._watcher is not None else ()
+        return candles + marks + [f"{symbol.lower()}@aggTrade" for symbol in watched]
 
     async def _connect(self) -> Connection:
         url = f"{self._settings.ws_url}/market/stream"
@@ -108,9 +116,14 @@ class MarketFeed:
             for line in self._lines.values():
                 if line.sequence.next_open:
                     self._fill(line)
+                elif self._watcher is not None:
+                    self._watcher.caught_up(line.sequence.symbol)
 
     def _on_down(self, reason: str) -> None:
         self._is_live = False
+        self._tape.clear()
+        if self._watcher is not None:
+            self._watcher.interrupted()
         self._stale.clear()
         self._tell(StreamState.LOST, reason)
 
@@ -130,10 +143,21 @@ class MarketFeed:
             self._tally.messages["Reply"] += 1
             connection.answered(message.id, error=message.error)
         elif message is not None:
-            self._on_other(message)
+            self._on_other(connection, message)
 
-    def _on_other(self, message: MarketMessage) -> None:
-        self._tally.messages[type(message).__name__] += 1  # not subscribed to
+    def _on_other(self, connection: Connection, message: MarketMessage) -> None:
+        self._tally.messages[type(message).__name__] += 1
+        if isinstance(message, AggTrade) and self._watcher is not None:  # else: not subscribed to
+            self._on_trade(connection, message, self._watcher)
+
+    def _on_trade(self, connection: Connection, message: AggTrade, watcher: MarketWatcher) -> None:
+        if message.s not in self._seen:
+            self._tally.events["other_symbol"] += 1
+            return
+        self._clock.seen(message.E)
+        self._alive(connection, message.s)
+        if self._tape.is_next(message):
+            watcher.traded(message.s, message.p, message.q, message.T)
 
     def _alive(self, connection: Connection, symbol: str) -> None:
         """Data of a symbol has come."""
@@ -151,6 +175,9 @@ class MarketFeed:
             self.funding_rates[message.s] = _rate(message.r, self.funding_rates.get(message.s, 0.0))
             self._clock.seen(message.E)
             self._alive(connection, message.s)
+            if self._watcher is not None and message.p > 0.0:
+                rate = self.funding_rates[message.s]
+                self._watcher.marked(message.s, message.p, rate, message.T, message.E)
 
     def _on_kline(self, connection: Connection, message: Kline) -> None:
         """Most of what comes passes here; it does as little as it can."""
@@ -246,6 +273,8 @@ class MarketFeed:
                 self._give_up(line, listed)
         finally:
             line.filling = False
+            if self._watcher is not None:
+                self._watcher.caught_up(sequence.symbol)
 
     def _give_up(self, line: Line, listed: int) -> None:
         """Report a hole that the exchange cannot fill, and go on behind it."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from candlewick.errors import VenueError
 from candlewick.models import AccountSnapshot, Candle, Event, Instrument, Order, OrderUpdate
 from candlewick.venues.base import Publish
+from candlewick.venues.binance import endpoints
 from candlewick.venues.binance.account import AccountFeed
 from candlewick.venues.binance.clock import EventClock, ServerClock
 from candlewick.venues.binance.execution import Execution
@@ -27,6 +28,7 @@ from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.snapshot import SnapshotTaker
 from candlewick.venues.binance.start import fetch_instruments, prepare_account
 from candlewick.venues.binance.tally import OnMalformed, PublishError, Tally
+from candlewick.venues.binance.watching import MarketWatcher
 from candlewick.venues.binance.wsapi import WsApi
 
 __all__ = ["BinanceVenue"]
@@ -48,6 +50,7 @@ class BinanceVenue:
         on_fatal: gets what ends a stream for good: an event that found no room, or a bug. The
             system must stop; the venue still takes orders, so that it can clean up. Without it,
             the next call raises instead, once.
+        watcher: gets every trade and mark price; None: they are not asked for.
 
     Call `instruments` and `candles` first, as often as needed, then `connect` once, then the
     rest, then `close`. `connect` publishes before it returns: closed candles that follow those
@@ -62,12 +65,14 @@ class BinanceVenue:
         on_malformed: OnMalformed | None = None,
         hide: Callable[[str], None] | None = None,
         on_fatal: Callable[[BaseException], None] | None = None,
+        watcher: MarketWatcher | None = None,
     ) -> None:
         self.name = settings.name
         self.settings = settings
         self._keys = keys
         self._hide = hide or (lambda _secret: None)
         self.on_fatal = on_fatal
+        self._watcher = watcher
         if keys is not None:
             self._hide(keys.key)
             self._hide(keys.secret)
@@ -118,6 +123,13 @@ class BinanceVenue:
             self._sequence(symbol, interval).begin_after(found[-1].open_time)
         return found
 
+    async def funding(self, symbol: str, since: int) -> list[tuple[int, float]]:
+        """Fetch the (time, rate) pairs of funding from ``since`` (UTC ms) on, oldest first."""
+        rows = await self.rest.call(
+            endpoints.FUNDING, {"symbol": symbol, "startTime": since, "limit": 1_000}
+        )
+        return sorted((row.fundingTime, row.fundingRate) for row in rows if row.symbol == symbol)
+
     def _sequence(self, symbol: str, interval: str) -> CandleSequence:
         known = self._sequences.get((symbol, interval))
         if known is None:
@@ -156,8 +168,9 @@ class BinanceVenue:
 
     def _market_feed(self, sequences: Sequence[CandleSequence]) -> MarketFeed:
         return MarketFeed(
-            self.settings, self.rest, self.clock, self.tally, self._publish, self._spawn, sequences
-        )
+            self.settings, self.rest, self.clock, self.tally, self._publish, self._spawn, sequences,
+            self._watcher,
+        )  # fmt: skip
 
     def _build_account(self, keys: ApiKeys, traded: Mapping[str, Instrument]) -> None:
         """Put together what speaks for the account."""
