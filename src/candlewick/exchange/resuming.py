@@ -55,6 +55,7 @@ def _hold(exchange: SimulatedExchange, position: Position) -> None:
     held = book.holding(position.side)
     held.change(position.quantity, position.entry_price, position.opened_time)
     held.realized, held.fees = position.realized, position.fees
+    held.updated_time = position.updated_time
     if exchange._isolated:
         held.isolated_margin = held.notional(held.entry_price) / book.leverage
     book.open_positions += 1
