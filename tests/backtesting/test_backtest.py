@@ -157,7 +157,7 @@ def test_a_liquidation_shows_in_the_engines_books(
     ran = run_with_parts(
         doing({0: ("buy", {"size": 100.0})}), market, account=Account(exchange=rules), risk=FREE
     )
-    assert ran.loop.trades[0].exit_reason.startswith("autoclose-")
+    assert ran.loop.trades[0].exit_reason == "liquidation"
     assert ran.engine.is_settled
     covered = ran.exchange.insurance
     assert ran.engine.balance + covered == pytest.approx(ran.exchange.balance, abs=1e-6)

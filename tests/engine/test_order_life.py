@@ -260,7 +260,7 @@ def test_a_liquidation_is_booked_as_the_end_of_the_position(play: Any, cancelled
     made = Order("autoclose-1", "BTCUSDT", Side.SELL, OrderType.MARKET, 1.0)
     assert cancelled(game.fill(made, price=80.0, fee=1.0)) == [stop.client_id]
     assert game.quantity == 0.0
-    assert game.trades_made[-1].exit_reason == "autoclose-1"
+    assert game.trades_made[-1].exit_reason == "liquidation"
 
 
 def test_news_of_symbols_that_are_not_run_is_left_alone(play: Any) -> None:

@@ -123,11 +123,15 @@ def holding() -> tuple[TradingEngine, Order, Order]:
     return engine, entry, submit.order
 
 
-def test_a_doubtful_account_takes_no_entry_until_a_snapshot_has_come() -> None:
+def test_a_doubtful_account_takes_no_entry_until_it_is_heard_of_again_and_was_asked() -> None:
     engine = engine_at()
     engine.on_stream(lost(engine.now))
     denied = engine.on_signal(Signal(SYMBOL, SignalAction.BUY, engine.now, size=1.0))
     assert [getattr(d, "code", None) for d in denied] == [DenialCode.UNKNOWN_STATE]
+    engine.on_snapshot(snapshot(engine.now))
+    denied = engine.on_signal(Signal(SYMBOL, SignalAction.BUY, engine.now, size=1.0))
+    assert [getattr(d, "code", None) for d in denied] == [DenialCode.UNKNOWN_STATE]
+    engine.on_stream(StreamStatus(StreamKind.ACCOUNT, StreamState.LIVE, engine.now))
     engine.on_snapshot(snapshot(engine.now))
     assert enter(engine).quantity == 1.0
 

@@ -2,10 +2,14 @@
 
 from candlewick.engine.client_ids import ClientIds, parse_client_id
 from candlewick.engine.decisions import (
+    Alarm,
+    AlarmKind,
+    AskAccount,
     Cancel,
     DayStarted,
     Decision,
     EngineState,
+    ForeignOrder,
     OrderChanged,
     PositionChanged,
     Query,
@@ -19,11 +23,15 @@ from candlewick.engine.lifecycle import apply_update
 from candlewick.engine.memory import Memory, SymbolMemory
 
 __all__ = [
+    "Alarm",
+    "AlarmKind",
+    "AskAccount",
     "Cancel",
     "ClientIds",
     "DayStarted",
     "Decision",
     "EngineState",
+    "ForeignOrder",
     "Memory",
     "OrderChanged",
     "PositionChanged",

@@ -1,7 +1,7 @@
 """What the engine answers to an event: the closed set of its decisions.
 
-`Submit`, `Cancel` and `Query` are commands for the venue; `Signal` goes back to the engine
-through the bus; the others tell the journal and the metrics what has changed.
+`Submit`, `Cancel`, `Query` and `AskAccount` are commands for the venue; `Signal` goes back to the
+engine through the bus; the others tell the journal, the metrics and people what has changed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from candlewick.models.enums import direct
 from candlewick.risk import Denial
 
 __all__ = [
+    "Alarm",
+    "AlarmKind",
+    "AskAccount",
     "Cancel",
     "DayStarted",
     "Decision",
     "EngineState",
+    "ForeignOrder",
     "OrderChanged",
     "PositionChanged",
     "Query",
@@ -66,6 +70,14 @@ class Query(msgspec.Struct, frozen=True, gc=False):
     order: Order
 
 
+class AskAccount(msgspec.Struct, frozen=True, gc=False):
+    """Fetch the account: what is held of a symbol is not known for sure. ``time`` is UTC ms."""
+
+    symbol: str
+    time: int
+    reason: str
+
+
 class OrderChanged(msgspec.Struct, frozen=True, gc=False):
     """An order moved on in its life; ``order`` is its new value."""
 
@@ -75,10 +87,37 @@ class OrderChanged(msgspec.Struct, frozen=True, gc=False):
 
 
 class PositionChanged(msgspec.Struct, frozen=True, gc=False):
-    """A position was opened, changed or closed; ``before`` and ``after`` it."""
+    """A position was opened, changed or closed; ``before`` and ``after`` it.
+
+    ``cause`` says what did it where no order of ours did; empty otherwise.
+    """
 
     before: Position
     after: Position
+    cause: str = ""
+
+
+class ForeignOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order that is not ours rests at the exchange; it is left alone."""
+
+    order: Order
+
+
+class AlarmKind(StrEnum):
+    """What a person must know at once."""
+
+    UNPROTECTED = "unprotected"
+    CANNOT_CLOSE = "cannot_close"
+    CLOSED_BY_EXCHANGE = "closed_by_exchange"
+
+
+class Alarm(msgspec.Struct, frozen=True, gc=False):
+    """Something a person must know at once; ``time`` is UTC ms."""
+
+    kind: AlarmKind
+    symbol: str
+    time: int
+    text: str
 
 
 class StateChanged(msgspec.Struct, frozen=True, gc=False):
@@ -120,9 +159,12 @@ Decision = (
     | Submit
     | Cancel
     | Query
+    | AskAccount
     | Denial
     | OrderChanged
     | PositionChanged
+    | ForeignOrder
+    | Alarm
     | StateChanged
     | DayStarted
     | Trade

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from candlewick.engine.client_ids import ClientIds
-from candlewick.engine.decisions import Cancel, Decision, Submit
+from candlewick.engine.decisions import Alarm, AlarmKind, AskAccount, Cancel, Decision, Submit
 from candlewick.engine.symbol import SymbolState
 from candlewick.models import Order, OrderPurpose, OrderType, Side
 from candlewick.models.members import ENTRY
@@ -13,11 +13,16 @@ __all__ = ["Desk"]
 
 
 class Desk:
-    """Collects the decisions of one event; the engine takes them away when it is done."""
+    """Collects the decisions of one event; the engine takes them away when it is done.
 
-    __slots__ = ("guardrails", "ids", "now", "out")
+    ``can_ask`` is true where the account can be asked for beside the events, as it is over a
+    network.
+    """
 
-    def __init__(self, run_id: str, guardrails: Guardrails) -> None:
+    __slots__ = ("can_ask", "guardrails", "ids", "now", "out")
+
+    def __init__(self, run_id: str, guardrails: Guardrails, can_ask: bool = False) -> None:
+        self.can_ask = can_ask
         self.ids = ClientIds(run_id)
         self.guardrails = guardrails
         self.now = 0
@@ -72,3 +77,16 @@ class Desk:
             return
         state.cancelling.add(client_id)
         self.out.append(Cancel(order, self.now))
+
+    def ask_account(self, state: SymbolState, reason: str, *, block: bool = True) -> None:
+        """Have the account asked for; until it has answered, ``block`` denies entries."""
+        if self.can_ask:
+            if block:
+                state.unknown = reason
+            self.out.append(AskAccount(state.instrument.symbol, self.now, reason))
+
+    def alarm(self, state: SymbolState, kind: AlarmKind, text: str) -> None:
+        """Tell people, once while it lasts."""
+        if kind not in state.alarms:
+            state.alarms.add(kind)
+            self.out.append(Alarm(kind, state.instrument.symbol, self.now, text))

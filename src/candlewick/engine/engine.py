@@ -19,6 +19,8 @@ from candlewick.engine.decisions import (
 )
 from candlewick.engine.lifecycle import apply_update
 from candlewick.engine.memory import Memory, recall
+from candlewick.engine.origin import cause_of
+from candlewick.engine.reconciliation import reported_position
 from candlewick.engine.symbol import SymbolState
 from candlewick.engine.view import EngineView
 from candlewick.models import (
@@ -208,11 +210,7 @@ class TradingEngine(EngineView):
 
     def _end_order(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
         """An order is final and all its fills are booked: what follows from it may follow."""
-        client_id = order.client_id
-        del state.orders[client_id]
-        state.booked.pop(client_id, None)
-        state.awaited.pop(client_id, None)
-        state.cancelling.discard(client_id)
+        state.end(order.client_id, update.time)
         self._after_update(state, order, update)
 
     def _after_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
@@ -245,23 +243,27 @@ class TradingEngine(EngineView):
         state = self.symbols.get(fill.symbol)
         if state is None or state.ledger.has_seen(fill.trade_id):
             return _NOTHING
-        ledger = state.ledger
+        self._take_fill(state, fill)
+        return self._take()
+
+    def _take_fill(self, state: SymbolState, fill: Fill, at_once: bool = True) -> None:
+        """Book a fill, and do what follows; ``at_once`` False leaves the protection for later."""
         order = state.orders.get(fill.client_id)
         booked = state.book(fill.client_id, fill.quantity) if order is not None else 0.0
         self.fills_booked += 1
-        before, realized = ledger.position, ledger.realized
-        trade = ledger.book_fill(fill, order.reason if order else fill.client_id)
-        self.balance += ledger.realized - realized - fill.fee
-        self._set_position(state, before)
+        before = state.ledger.position
+        cause = cause_of(fill.client_id) if order is None else ""
+        self._book(state, fill, order.reason if order else cause or fill.client_id, cause)
         if order is None:
             self._reconciler.ensure_plan(state)
         elif order.purpose is ENTRY:
             self._exits.take_plan(state, order.client_id)
-        if not state.position.is_flat and fill.client_id != state.stop_id:
+        if state.position.quantity and fill.client_id != state.stop_id:
             state.unprotected_since = state.unprotected_since or self._needs_stop(state)
-        if trade is not None:
-            self._desk.out.append(trade)
-        self._exits.protect(state, fill.client_id)
+        if at_once or not state.position.quantity:
+            self._exits.protect(state, fill.client_id)
+        if cause:
+            self._reconciler.judge(state, before, cause)
         if self._flatten and state.position.quantity:
             self._exits.close(state, self._flatten)
         if self.state is _RUNNING:
@@ -272,19 +274,33 @@ class TradingEngine(EngineView):
                 self._fail("on_fill", error)
         if order is not None and order.status.is_final and booked >= order.filled:
             self._end_order(state, order, state.awaited[fill.client_id])
-        return self._take()
+
+    def _book(self, state: SymbolState, fill: Fill, reason: str, cause: str) -> None:
+        """Move the position by a fill, unless it was adopted with it."""
+        ledger = state.ledger
+        if fill.time <= ledger.adopted_until:
+            ledger.note_late(fill)
+            return
+        before, realized = ledger.position, ledger.realized
+        trade = ledger.book_fill(fill, reason)
+        self.balance += ledger.realized - realized - fill.fee
+        self._set_position(state, before, cause)
+        if trade is not None:
+            self._desk.out.append(trade)
 
     def _needs_stop(self, state: SymbolState) -> int:
         plan = state.plan
         return self._desk.now if plan.stop or plan.trail else 0
 
-    def _set_position(self, state: SymbolState, before: Position) -> None:
+    def _set_position(self, state: SymbolState, before: Position, cause: str = "") -> None:
         after = state.position = state.ledger.position
         self._alert = 0
         if state is self._shown:
             self.strategy.position = after
         if before.quantity == 0.0:
             self._held.append(state)
+        elif before.quantity * after.quantity < 0.0:
+            self._exits.clear(state)  # turned round: nothing of the old one may rest
         if after.quantity == 0.0:
             self._held.remove(state)
             state.unrealized = 0.0
@@ -293,7 +309,7 @@ class TradingEngine(EngineView):
                 (state.price or after.entry_price) - after.entry_price
             )
         self.equity = self.balance + sum(s.unrealized for s in self._held)
-        self._desk.out.append(PositionChanged(before, after))
+        self._desk.out.append(PositionChanged(before, after, cause))
 
     def on_funding(self, funding: Funding) -> Sequence[Decision]:
         """Book a funding payment."""
@@ -307,26 +323,57 @@ class TradingEngine(EngineView):
         return _NOTHING
 
     def on_snapshot(self, snapshot: AccountSnapshot) -> Sequence[Decision]:
-        """Bring the books in line with the exchange: book fills, adopt positions, claim orders."""
+        """Bring the books in line with the exchange: book fills, adopt positions, claim orders.
+
+        An answer that is older than what is known changes no position; it is asked for again.
+        """
         self._desk.now = max(self._desk.now, snapshot.time)
         is_current = self._is_current(snapshot)
-        decisions: list[Decision] = []
-        for fill in sorted(snapshot.fills, key=lambda fill: (fill.time, fill.trade_id)):
-            if fill.symbol in self.symbols:
-                decisions += self.on_fill(fill)
-        for state in self.symbols.values():
-            before = state.position
-            if is_current and self._reconciler.adopt_position(state, snapshot):
-                self._set_position(state, before)
-            for client_id, update in list(state.awaited.items()):
-                if is_current:  # the position has those fills by now
-                    self._end_order(state, state.orders[client_id], update)
+        late = self._book_missed(snapshot)
+        for symbol, state in self.symbols.items():
+            reported = reported_position(snapshot, symbol)
+            fits = is_current and (
+                symbol not in late or reported.quantity == state.position.quantity
+            )
+            if fits:
+                self._adopt(state, snapshot)
+                state.unknown = self._account_lost
             self._reconciler.reconcile_orders(state, snapshot)
+            if not fits:
+                is_current = False
+                self._desk.ask_account(state, "the answer was an old one", block=False)
         if is_current:
             self.balance = snapshot.balance
         self.equity = self.balance + sum(state.unrealized for state in self._held)
         self._alert = 0
-        return decisions + self._take()
+        return self._take()
+
+    def _book_missed(self, snapshot: AccountSnapshot) -> set[str]:
+        """Book the fills that were not told.
+
+        Returns the symbols of those that may be too young for the positions in the same answer.
+        """
+        late = set()
+        for fill in sorted(snapshot.fills, key=lambda fill: (fill.time, fill.trade_id)):
+            state = self.symbols.get(fill.symbol)
+            if state is None or state.ledger.has_seen(fill.trade_id):
+                continue
+            self._desk.now = max(self._desk.now, fill.time)
+            self._take_fill(state, fill, at_once=False)
+            if fill.time >= snapshot.time:
+                late.add(fill.symbol)
+        return late
+
+    def _adopt(self, state: SymbolState, snapshot: AccountSnapshot) -> None:
+        """Take over what the exchange says is held of a symbol."""
+        before = state.position
+        if self._reconciler.adopt_position(state, snapshot):
+            cause = self._reconciler.cause_of_adoption(state, before)
+            self._set_position(state, before, cause)
+            if cause:
+                self._reconciler.judge(state, before, cause)
+        for client_id, update in list(state.awaited.items()):
+            self._end_order(state, state.orders[client_id], update)  # it has those fills by now
 
     def _is_current(self, snapshot: AccountSnapshot) -> bool:
         """False for an answer that is older than a fill which has been booked."""
@@ -350,6 +397,8 @@ class TradingEngine(EngineView):
                 state.stale = "" if is_live else reason
             elif not is_live:
                 state.unknown = reason
+        if status.kind is StreamKind.ACCOUNT:
+            self._account_lost = "" if is_live else reason
         return _NOTHING
 
     def warm_up(self, candle: Candle) -> None:

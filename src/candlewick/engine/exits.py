@@ -1,19 +1,21 @@
 """Exits: keep a stop and a target at the exchange for what is held, and close positions.
 
 The rules, in order: a stop covers the whole position; the target goes out once the stop is
-confirmed; a replacement is confirmed before the old order is cancelled; when the position is
-gone, nothing of it keeps resting.
+confirmed, and goes with it; a replacement is confirmed before the old order is cancelled; when the
+position is gone, nothing of it keeps resting. What cannot be protected is closed.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from candlewick.engine.decisions import AlarmKind
 from candlewick.engine.desk import Desk
 from candlewick.engine.symbol import Plan, SymbolState
 from candlewick.models import Order, OrderPurpose, OrderUpdate, Side
 from candlewick.models.members import (
     BUY,
+    CANCELED,
     CLOSE,
     EXPIRED,
     FILLED,
@@ -34,6 +36,7 @@ _WOULD_TRIGGER = -2021
 _NOTHING_TO_REDUCE = -2022
 _ATTEMPTS = 5
 _NO_PLAN = Plan()
+_TOO_LATE = "no confirmed stop in time"
 
 
 class Exits:
@@ -54,7 +57,7 @@ class Exits:
         """
         held = state.position.quantity
         if held == 0.0:
-            self._clear(state, filled_id)
+            self.clear(state, filled_id)
             return
         plan = state.plan
         if not plan.stop and not plan.trail:
@@ -65,9 +68,12 @@ class Exits:
         stop = state.orders.get(state.stop_id)
         if stop is None or not stop.status.is_working:
             state.unprotected_since = state.unprotected_since or self.desk.now
+            for target in state.pending(TARGET):  # one never rests without a stop
+                self.desk.cancel(state, target.client_id)
             return
         if state.left(stop) >= quantity:
-            state.unprotected_since = 0
+            state.unprotected_since = state.looked_at = 0
+            state.alarms.discard(AlarmKind.UNPROTECTED)
         else:
             state.unprotected_since = state.unprotected_since or self.desk.now
         if plan.target:
@@ -78,7 +84,7 @@ class Exits:
     ) -> str:
         """Send an exit that is missing, or the successor of one that no longer fits."""
         order = state.orders.get(client_id)
-        may_send = state.stop_attempts < _ATTEMPTS
+        may_send = self._may_send(state)
         if order is None:
             if may_send:
                 client_id = self._send_exit(state, purpose, side, quantity).client_id
@@ -88,6 +94,19 @@ class Exits:
         if not fits and settled and may_send:
             state.successor[client_id] = self._send_exit(state, purpose, side, quantity).client_id
         return client_id
+
+    def _may_send(self, state: SymbolState) -> bool:
+        """False once an exit was refused too often in a short time; then only a close helps."""
+        return state.stop_attempts < _ATTEMPTS or self._is_long_ago(state)
+
+    def _is_long_ago(self, state: SymbolState) -> bool:
+        return self.desk.now - state.refused_at > self.settings.protect_within_ms
+
+    def _count_refusal(self, state: SymbolState, attempts: int = 1) -> None:
+        if self._is_long_ago(state):
+            state.stop_attempts = 0
+        state.stop_attempts = min(_ATTEMPTS, state.stop_attempts + attempts)
+        state.refused_at = self.desk.now
 
     def _send_exit(
         self, state: SymbolState, purpose: OrderPurpose, side: Side, quantity: float
@@ -108,7 +127,7 @@ class Exits:
             trigger_price=plan.stop, parent_id=plan.entry_id, reason="stop",
         )  # fmt: skip
 
-    def _clear(self, state: SymbolState, filled_id: str) -> None:
+    def clear(self, state: SymbolState, filled_id: str = "") -> None:
         """The position is gone: cancel all that protected it."""
         for client_id, order in state.orders.items():
             exits = order.purpose is STOP or order.purpose is TARGET
@@ -117,9 +136,13 @@ class Exits:
         state.stop_id = state.target_id = ""
         state.successor.clear()
         state.plan = _NO_PLAN
-        state.unprotected_since = 0
+        state.unprotected_since = state.looked_at = 0
         state.closing_reason = ""
         state.close_attempts = state.stop_attempts = 0
+        state.alarms.clear()
+        if state.verify:
+            self.desk.ask_account(state, f"is the position closed ({state.verify})?")
+            state.verify = ""
 
     def take_plan(self, state: SymbolState, entry_id: str) -> None:
         """An entry fills: the exits that were planned with it hold from now on."""
@@ -143,11 +166,38 @@ class Exits:
             old_id = next((o for o, new in state.successor.items() if new == order.client_id), "")
         if order.status.is_working and old_id:
             self._succeed(state, old_id, order)
-        elif order.status is REJECTED or order.status is EXPIRED:
+        elif (
+            order.status is REJECTED
+            or order.status is EXPIRED
+            or (order.status is CANCELED and order.client_id == state.stop_id)
+        ):
             self._refused(state, order, update, old_id)
         if order.status.is_final:
-            state.successor.pop(order.client_id, None)
+            self._inherit(state, order.client_id)
         self.protect(state)
+
+    def _inherit(self, state: SymbolState, ended_id: str) -> None:
+        """An exit has ended while its successor was under way: that one takes its place."""
+        successor = state.successor.pop(ended_id, "")
+        if successor in state.orders:
+            if state.stop_id == ended_id:
+                state.stop_id = successor
+            elif state.target_id == ended_id:
+                state.target_id = successor
+
+    def settle(self, state: SymbolState) -> None:
+        """Let exits that are known to rest by now take the place of those they replace.
+
+        What rests and has no part in the protection is cancelled.
+        """
+        for old_id, new_id in list(state.successor.items()):
+            order = state.orders.get(new_id)
+            if order is not None and order.status.is_working:
+                self._succeed(state, old_id, order)
+        parts = {state.stop_id, state.target_id, *state.successor.values()}
+        for order in (*state.pending(STOP), *state.pending(TARGET)):
+            if order.status.is_working and order.client_id not in parts:
+                self.desk.cancel(state, order.client_id)
 
     def _succeed(self, state: SymbolState, old_id: str, order: Order) -> None:
         """The new exit is confirmed: it takes the place, and the old one goes."""
@@ -173,15 +223,15 @@ class Exits:
             if old is None:
                 state.plan = msgspec.structs.replace(state.plan, target=0.0)
             else:
-                state.stop_attempts += 1
+                self._count_refusal(state)
             if passed:
                 self.close(state, "the target was reached before it rested")
             return
-        state.stop_attempts = _ATTEMPTS if passed else state.stop_attempts + 1
+        self._count_refusal(state, _ATTEMPTS if passed else 1)
         if passed:
-            self.close(state, "the stop was passed before it rested")
+            self.close(state, "the stop was passed before it rested", verify=True)
         elif state.stop_attempts >= _ATTEMPTS and not self._is_covered(state, old):
-            self.close(state, f"no stop could be placed: {update.message}")
+            self.close(state, f"no stop could be placed: {update.message}", verify=True)
 
     def _is_covered(self, state: SymbolState, stop: Order | None) -> bool:
         held = abs(state.position.quantity)
@@ -189,15 +239,19 @@ class Exits:
 
     # -- closing ---------------------------------------------------------------------------------
 
-    def close(self, state: SymbolState, reason: str, quantity: float = 0.0) -> None:
+    def close(
+        self, state: SymbolState, reason: str, quantity: float = 0.0, *, verify: bool = False
+    ) -> None:
         """Close the position at market, reduce-only, while its stop still rests.
 
         ``quantity`` closes a part. What exceeds the exchange's largest market order goes out in
-        slices, one after the other.
+        slices, one after the other. ``verify`` has the account asked for when it is done.
         """
         held = state.position
         if held.is_flat:
             return
+        if verify:
+            state.verify = reason
         if not quantity:
             state.closing_reason = reason
         if state.pending(CLOSE):
@@ -219,29 +273,45 @@ class Exits:
         if state.position.is_flat or not state.closing_reason:
             return
         if order.status is FILLED:
+            state.close_attempts = 0
             self.close(state, state.closing_reason)
-        elif update.code == _NOTHING_TO_REDUCE:
+            return
+        state.close_attempts += 1
+        if update.code == _NOTHING_TO_REDUCE:
             state.unknown = "the exchange holds no position to reduce"
-        else:
-            state.close_attempts += 1
             if state.close_attempts < _ATTEMPTS:
-                self.close(state, state.closing_reason)
-            else:
-                state.unknown = f"the position could not be closed: {update.message}"
+                self.desk.ask_account(state, state.unknown)
+        elif state.close_attempts < _ATTEMPTS:
+            self.close(state, state.closing_reason)
+        else:
+            state.unknown = f"the position could not be closed: {update.message}"
+        if state.close_attempts >= _ATTEMPTS:
+            self.desk.alarm(state, AlarmKind.CANNOT_CLOSE, update.message)
+
+    def resume_close(self, state: SymbolState) -> None:
+        """Try again to close what was to be closed, after the account has been asked for."""
+        if state.closing_reason:
+            self.close(state, state.closing_reason)
 
     # -- time -------------------------------------------------------------------------------------
 
     def deadline(self, state: SymbolState) -> int:
         """When the position must be protected at the latest, UTC ms; 0 when it is."""
         since = state.unprotected_since
-        return since + self.settings.protect_within_ms if since else 0
+        return (state.looked_at or since) + self.settings.protect_within_ms if since else 0
 
     def on_timer(self, state: SymbolState) -> None:
-        """Close a position that has been without a confirmed stop for too long."""
+        """Close a position that has been without a confirmed stop for too long.
+
+        Should that fail too, a stop is tried again beside the close, each time the deadline comes.
+        """
         deadline = self.deadline(state)
         if deadline and self.desk.now >= deadline:
-            state.unprotected_since = self.desk.now
-            self.close(state, "no confirmed stop in time")
+            state.looked_at = self.desk.now
+            self.desk.alarm(state, AlarmKind.UNPROTECTED, _TOO_LATE)
+            state.stop_attempts = 0
+            self.protect(state)
+            self.close(state, _TOO_LATE, verify=True)
 
 
 def _level(order: Order) -> float:

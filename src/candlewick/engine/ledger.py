@@ -20,8 +20,8 @@ class Ledger:
 
     __slots__ = (
         "_closed_notional", "_closed_quantity", "_entry_reason", "_forgotten", "_funding",
-        "_largest", "_opened_notional", "_opened_quantity", "_seen", "fees", "funding",
-        "instrument", "position", "realized",
+        "_largest", "_opened_notional", "_opened_quantity", "_seen", "adopted_until", "fees",
+        "funding", "instrument", "position", "realized",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument) -> None:
@@ -30,6 +30,7 @@ class Ledger:
         self.realized = 0.0
         self.fees = 0.0
         self.funding = 0.0
+        self.adopted_until = 0  # the position has all trades up to this time, UTC ms
         self._seen: set[int] = set()
         self._forgotten = -1  # trade ids up to this one count as seen
         self._start_trade()
@@ -85,8 +86,17 @@ class Ledger:
         self.funding += amount
         self._funding += amount
 
-    def adopt(self, position: Position) -> None:
-        """Take over the exchange's position where it differs from what the fills say."""
+    def note_late(self, fill: Fill) -> None:
+        """Count a fill that the position was adopted with: its fee, and that it was seen."""
+        self._remember(fill.trade_id)
+        self.fees += fill.fee
+
+    def adopt(self, position: Position, until: int = 0) -> None:
+        """Take over the exchange's position where it differs from what the fills say.
+
+        ``until`` (UTC ms) is the time up to which all trades are in it, told or not.
+        """
+        self.adopted_until = max(self.adopted_until, until)
         self._start_trade()
         self.position = position
         if not position.is_flat:

@@ -7,13 +7,13 @@ are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from candlewick.engine.symbol import Plan, SymbolState
-from candlewick.models import Order, OrderStatus, Position
+from candlewick.models import Order, OrderPurpose, OrderStatus, Position
 
 __all__ = ["Memory", "SymbolMemory", "recall"]
 
@@ -54,6 +54,7 @@ def recall(state: SymbolState, memory: SymbolMemory) -> None:
     state.position = state.ledger.position
     if not state.position.is_flat:
         state.plan = Plan(memory.stop, memory.target, memory.trail)
+        _recall_exits(state, memory.orders)
     for order in memory.orders:
         state.orders[order.client_id] = msgspec.structs.replace(order, status=OrderStatus.UNKNOWN)
         if order.filled > 0.0:
@@ -64,3 +65,15 @@ def recall(state: SymbolState, memory: SymbolMemory) -> None:
         state.plans[order.client_id] = Plan(
             memory.stop, memory.target, memory.trail, order.client_id
         )
+
+
+def _recall_exits(state: SymbolState, orders: Sequence[Order]) -> None:
+    """Name the exits that protect the position, and their successors that were under way."""
+    for order in orders:
+        if order.purpose is OrderPurpose.STOP:
+            if state.stop_id:
+                state.successor = {state.stop_id: order.client_id}
+            else:
+                state.stop_id = order.client_id
+        elif order.purpose is OrderPurpose.TARGET and not state.target_id:
+            state.target_id = order.client_id

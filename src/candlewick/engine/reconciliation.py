@@ -9,9 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from candlewick.engine.client_ids import parse_client_id
-from candlewick.engine.decisions import OrderChanged, Query
+from candlewick.engine.decisions import Alarm, AlarmKind, ForeignOrder, OrderChanged, Query
 from candlewick.engine.desk import Desk
 from candlewick.engine.exits import Exits
+from candlewick.engine.origin import BY_EXCHANGE
 from candlewick.engine.symbol import SymbolState
 from candlewick.models import (
     AccountSnapshot,
@@ -31,9 +32,14 @@ from candlewick.models.members import (
 )
 from candlewick.risk import RiskSettings
 
-__all__ = ["Reconciler"]
+__all__ = ["Reconciler", "reported_position"]
 
 _GRACE_MS = 2_000  # an order younger than that may not be listed yet
+
+
+def reported_position(snapshot: AccountSnapshot, symbol: str) -> Position:
+    """The position that a snapshot reports of a symbol; flat where it reports none."""
+    return next((p for p in snapshot.positions if p.symbol == symbol), Position(symbol))
 
 
 class Reconciler:
@@ -51,12 +57,36 @@ class Reconciler:
 
         The fills that the snapshot brings have been booked before.
         """
-        symbol = state.instrument.symbol
-        reported = next((p for p in snapshot.positions if p.symbol == symbol), Position(symbol))
+        reported = reported_position(snapshot, state.instrument.symbol)
         if reported.quantity == state.position.quantity:
             return False
-        state.ledger.adopt(reported)
+        until = reported.updated_time if reported.quantity else snapshot.time
+        state.ledger.adopt(reported, until)
         return True
+
+    def cause_of_adoption(self, state: SymbolState, before: Position) -> str:
+        """Say what made the difference: empty when an order of ours may have, which is open."""
+        added = state.ledger.position.quantity - before.quantity
+        for order in state.orders.values():
+            left = order.quantity - state.booked.get(order.client_id, 0.0)
+            if order.side.sign * added > 0.0 and left >= abs(added):
+                if order.purpose is ENTRY:
+                    self.exits.take_plan(state, order.client_id)
+                return ""
+        return "not by an order of ours"
+
+    def judge(self, state: SymbolState, before: Position, cause: str) -> None:
+        """A position has changed by what others did: close it where the policy says so."""
+        held, was = state.position.quantity, before.quantity
+        if cause in BY_EXCHANGE:
+            what = "closed" if not held else f"cut from {was:g} to {held:g}"
+            text = f"{cause}: the exchange has {what} the position"
+            self.desk.out.append(
+                Alarm(AlarmKind.CLOSED_BY_EXCHANGE, before.symbol, self.desk.now, text)
+            )
+        grew = held * was <= 0.0 or abs(held) > abs(was)
+        if held and grew and self.settings.foreign_positions == "close":
+            self.exits.close(state, f"opened {cause}, and risk.foreign_positions is close")
 
     def reconcile_orders(self, state: SymbolState, snapshot: AccountSnapshot) -> None:
         """Claim what is ours, ask for what is missing, and protect what is held."""
@@ -65,23 +95,38 @@ class Reconciler:
             for order in snapshot.orders
             if order.symbol == state.instrument.symbol
         }
-        for order in listed.values():
-            self._claim(state, order)
+        self._note_foreign(state, listed)
+        for order in sorted(listed.values(), key=lambda order: -order.quantity):
+            self._claim(state, order, snapshot.time)
         for order in list(state.orders.values()):
             if order.client_id not in listed:
                 self._ask_for(order)
-        state.unknown = ""
         self.ensure_plan(state)
+        self.exits.settle(state)
         self.exits.protect(state)
+        self.exits.resume_close(state)
+
+    def _note_foreign(self, state: SymbolState, listed: dict[str, Order]) -> None:
+        """Tell of orders that are not ours when they are first seen."""
+        found = {name: o for name, o in listed.items() if parse_client_id(name) is None}
+        for name, order in found.items():
+            if name not in state.foreign:
+                self.desk.out.append(ForeignOrder(order))
+        state.foreign = found
 
     # -- orders ----------------------------------------------------------------------------------
 
-    def _claim(self, state: SymbolState, order: Order) -> None:
-        """Take an order that rests at the exchange into the books, if it is ours."""
+    def _claim(self, state: SymbolState, order: Order, time: int) -> None:
+        """Take an order that rests at the exchange into the books, if it is ours.
+
+        ``time`` (UTC ms) is when it was listed: one that has ended since does not come back.
+        """
         name = parse_client_id(order.client_id)
         if name is None:
             return  # somebody else's: left alone
         known = state.orders.get(order.client_id)
+        if known is None and state.ended.get(order.client_id, -1) >= time:
+            return
         if known is not None:
             self._confirm(state, known, order)
         else:
@@ -90,13 +135,13 @@ class Reconciler:
             if order.filled > 0.0:
                 state.booked[order.client_id] = order.filled  # the position has it already
             self.desk.out.append(OrderChanged(claimed, message="claimed"))
-        if name[0] != self.desk.ids.run_id:
+        if known is None or name[0] != self.desk.ids.run_id:
             self._employ(state, state.orders[order.client_id])
 
     def _employ(self, state: SymbolState, order: Order) -> None:
-        """Give an order of an earlier run its part in protecting the position, or cancel it."""
+        """Give an order that was not in the books its part in protecting, or cancel it."""
         client_id, purpose = order.client_id, order.purpose
-        if client_id in (state.stop_id, state.target_id):
+        if client_id in (state.stop_id, state.target_id, *state.successor.values()):
             return
         if purpose is ENTRY or not self._fits(state, order):
             self.desk.cancel(state, client_id)

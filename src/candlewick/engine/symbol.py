@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from candlewick.engine.decisions import AlarmKind
 from candlewick.engine.ledger import Ledger
 from candlewick.models import (
     History,
@@ -16,6 +17,8 @@ from candlewick.models import (
 from candlewick.models.members import UNKNOWN
 
 __all__ = ["Plan", "SymbolState"]
+
+_ENDED = 1_000  # orders whose end is remembered
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -37,16 +40,20 @@ class SymbolState:
     the position now; ``successor`` maps an exit that is being replaced to the one that will take
     its place. ``booked`` is what the fills of each order have come to; an order that is final by
     the exchange's word stays in ``orders`` until all its fills are booked, and ``awaited`` has that
-    word. ``unprotected_since`` is the time of the fill that no confirmed stop covers, or 0.
+    word. ``ended`` has the times at which the last orders ended. ``foreign`` are orders that are
+    not ours, as last listed. ``unprotected_since`` is the time of the fill that no confirmed stop
+    covers, or 0, ``looked_at`` when something was last done about that; ``alarms`` are those that
+    last.
     ``after_close`` is an entry that waits for the opposite position to be closed. ``kept`` are the
     histories to append to; None when somebody else moves them.
     """
 
     __slots__ = (
-        "after_close", "awaited", "booked", "cancelling", "close_attempts", "closing_reason",
-        "histories", "instrument", "kept", "ledger", "orders", "plan", "plans", "position", "price",
-        "stale", "stop_attempts", "stop_id", "successor", "target_id", "unknown",
-        "unprotected_since", "unrealized",
+        "after_close", "alarms", "awaited", "booked", "cancelling", "close_attempts",
+        "closing_reason", "ended", "foreign", "histories", "instrument", "kept", "ledger",
+        "looked_at", "orders", "plan", "plans", "position", "price", "refused_at", "stale",
+        "stop_attempts", "stop_id", "successor", "target_id", "unknown", "unprotected_since",
+        "unrealized", "verify",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument) -> None:
@@ -58,15 +65,21 @@ class SymbolState:
         self.orders: dict[str, Order] = {}
         self.booked: dict[str, float] = {}
         self.awaited: dict[str, OrderUpdate] = {}
+        self.ended: dict[str, int] = {}
+        self.foreign: dict[str, Order] = {}
         self.plans: dict[str, Plan] = {}  # by the entry's client id
         self.plan = Plan()
         self.stop_id = ""
         self.target_id = ""
         self.successor: dict[str, str] = {}
         self.unprotected_since = 0
+        self.looked_at = 0
+        self.alarms: set[AlarmKind] = set()
+        self.verify = ""  # why the account is to be asked for once the position is closed
         self.closing_reason = ""
         self.close_attempts = 0
         self.stop_attempts = 0
+        self.refused_at = 0  # when the last stop was refused, or ended by itself
         self.cancelling: set[str] = set()
         self.after_close: Signal | None = None
         self.unknown = ""  # why the state is unknown; empty when it is known
@@ -84,6 +97,17 @@ class SymbolState:
         total = self.instrument.nearest_quantity(before + quantity) if before else quantity
         self.booked[client_id] = total
         return total
+
+    def end(self, client_id: str, time: int) -> None:
+        """Take an order that is final out of the open ones; ``time`` is that of its end, UTC ms."""
+        del self.orders[client_id]
+        self.booked.pop(client_id, None)
+        self.awaited.pop(client_id, None)
+        self.cancelling.discard(client_id)
+        ended = self.ended
+        ended[client_id] = time
+        if len(ended) > _ENDED:
+            del ended[next(iter(ended))]
 
     def left(self, order: Order) -> float:
         """What is left of an order after the fills that the position knows of."""

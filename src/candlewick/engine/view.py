@@ -62,13 +62,14 @@ class EngineView:
         self.fills_booked = 0
         self.symbols = {symbol: SymbolState(item) for symbol, item in instruments.items()}
         self._guardrails = Guardrails(self.risk)
-        self._desk = Desk(run_id, self._guardrails)
+        self._desk = Desk(run_id, self._guardrails, can_ask=awaits_snapshot)
         self._exits = Exits(self._desk, self.risk)
         self._entries = Entries(self._desk, self._exits, self.symbols, self.risk)
         self._reconciler = Reconciler(self._desk, self._exits, self.risk)
         self._held: list[SymbolState] = []
         self._shown: SymbolState | None = None
         self._alert = 0  # the time of a candle from which more is due than to ask the strategy
+        self._account_lost = ""  # why news of the account may be missing
         self._flatten = ""  # why nothing may be held any more: what still fills is closed
         self._strategy_state: Mapping[str, Any] = {}
         if awaits_snapshot:

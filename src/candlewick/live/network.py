@@ -75,6 +75,8 @@ class NetworkDriver:
             for symbol in self._symbols
         }
         self._wanted = asyncio.Event()
+        self._is_old = False  # true when what is being asked for may be from before a reconnect
+        self._asked_at = 0.0
         self._since = since
         self._shell: EngineShell | None = None
         self._candles = 0
@@ -94,6 +96,7 @@ class NetworkDriver:
     async def prepare(self, shell: EngineShell) -> int:
         """Note the time from which fills matter; the streams start with `feed`."""
         self._shell = shell
+        shell.ask_account = self._ask_account
         now = utc_now_ms()
         self._since = self._since or now
         shell.bus.subscribe(
@@ -124,7 +127,14 @@ class NetworkDriver:
             return
         status = event.payload
         if status.kind is StreamKind.ACCOUNT and status.state is StreamState.LIVE:
+            self._is_old = True
             self._wanted.set()
+
+    def _ask_account(self) -> None:
+        """Have the account fetched at once, or a little later when it has just been."""
+        loop = asyncio.get_running_loop()
+        delay = self._asked_at + self._settings.retry_s - loop.time()
+        loop.call_later(max(0.0, delay), self._wanted.set)
 
     async def feed(self) -> None:
         """Reconcile now, after each reconnect and periodically, until the system stops."""
@@ -157,11 +167,15 @@ class NetworkDriver:
     async def _reconcile(self) -> bool:
         """Fetch the account and hand it to the engine; False when the exchange did not answer."""
         known = self.shell.engine.fills_booked
+        self._is_old = False
+        self._asked_at = asyncio.get_running_loop().time()
         try:
             answer = await self._venue.snapshot(self._since)
         except Exception as error:  # noqa: BLE001 - it is asked again, entries stay blocked
             _log.warning("the account could not be fetched: %s", error)
             return False
+        if self._is_old:
+            return False  # the account's stream has come back meanwhile: ask again
         snapshot = msgspec.structs.replace(answer, fills_known=known)
         if snapshot.fills:
             # the last fills are asked for again: a later answer may bring older ones

@@ -13,9 +13,12 @@ import candlewick
 from candlewick.audit import AuditLogger, EventType, JournalState
 from candlewick.bus import BusReport
 from candlewick.engine import (
+    Alarm,
+    AskAccount,
     Cancel,
     DayStarted,
     Decision,
+    ForeignOrder,
     Memory,
     OrderChanged,
     PositionChanged,
@@ -148,6 +151,12 @@ class Recorder:
             self._log(EventType.ENGINE_STATE_CHANGED, decision)
         elif isinstance(decision, DayStarted):
             self._log(EventType.DAY_STARTED, decision)
+        elif isinstance(decision, AskAccount):
+            self._log(EventType.ACCOUNT_ASKED_FOR, decision)
+        elif isinstance(decision, ForeignOrder):
+            self._log(EventType.FOREIGN_ORDER, decision.order)
+        elif isinstance(decision, Alarm):
+            self._log(EventType.ALARM, decision)
 
     def _order_changed(self, change: OrderChanged) -> None:
         order = change.order

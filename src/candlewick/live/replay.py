@@ -53,6 +53,9 @@ _OUTPUTS = frozenset(
         EventType.TRADE_COMPLETED,
         EventType.ENGINE_STATE_CHANGED,
         EventType.DAY_STARTED,
+        EventType.ACCOUNT_ASKED_FOR,
+        EventType.FOREIGN_ORDER,
+        EventType.ALARM,
     }
 )
 _DISCARDED_SIGNAL = str(EventKind.SIGNAL_GENERATED)

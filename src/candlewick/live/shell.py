@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable
 
 from candlewick.bus import EventBus
 from candlewick.engine import (
+    Alarm,
+    AskAccount,
     Cancel,
     DayStarted,
     Decision,
+    ForeignOrder,
     Query,
     StateChanged,
     Submit,
@@ -47,7 +50,7 @@ class EngineShell:
     published. ``on_fatal`` is called with an error that is not the strategy's: the system must
     stop and clean up. A venue over a network gets its commands through a `Sender`; the simulated
     one is called directly, which keeps the order of a backtest. ``journey``, where it is set,
-    measures what candles and orders take.
+    measures what candles and orders take; ``ask_account`` has the account fetched soon.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class EngineShell:
         self.recorder = recorder
         self.tally = tally
         self.journey: Journey | None = None
+        self.ask_account: Callable[[], None] | None = None
         self._on_fatal = on_fatal
         self._failure_recorded = False
         self._progress = asyncio.Event()
@@ -189,7 +193,10 @@ class EngineShell:
                     await self._carry(decision)
             elif isinstance(decision, Signal):
                 self.publish(Event(EventKind.SIGNAL_GENERATED, decision, decision.time))
-            elif isinstance(decision, StateChanged | DayStarted):
+            elif isinstance(decision, AskAccount):
+                if self.ask_account is not None:
+                    self.ask_account()
+            elif isinstance(decision, StateChanged | DayStarted | Alarm | ForeignOrder):
                 self.bus.publish(Event(EventKind.ENGINE_STATE_CHANGED, decision, self.engine.now))
         failure = self.engine.failure
         if failure is not None and not self._failure_recorded:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from candlewick.errors import ConfigError
@@ -19,6 +21,8 @@ class RiskSettings(msgspec.Struct, frozen=True):
     one symbol in quote currency.
     ``daily_loss`` halts trading until the next UTC day, with all positions closed.
     ``protect_within_ms`` is how long a fill may be without a confirmed stop.
+    ``foreign_positions`` says what becomes of a position that no order of ours has opened, added
+    to or turned round: "adopt" protects it like one of ours, "close" closes it at market.
     """
 
     risk_per_trade: float = 0.01
@@ -30,6 +34,7 @@ class RiskSettings(msgspec.Struct, frozen=True):
     max_orders_per_minute: int = 120
     daily_loss: float = 0.2
     protect_within_ms: int = 3_000
+    foreign_positions: Literal["adopt", "close"] = "adopt"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -45,5 +50,9 @@ class RiskSettings(msgspec.Struct, frozen=True):
         for name in ("max_position", "max_open_positions", "max_orders_per_minute"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"risk.{name} {getattr(self, name)!r} must not be negative")
+        if self.foreign_positions not in ("adopt", "close"):
+            raise ConfigError(
+                f"risk.foreign_positions {self.foreign_positions!r} must be adopt or close"
+            )
         if self.protect_within_ms < 1:
             raise ConfigError("risk.protect_within_ms must be at least 1")
