@@ -157,6 +157,8 @@ _COMMENTS = {
     "risk.max_orders_per_minute": "entries beyond it are denied; 0: no limit",
     "risk.daily_loss": "halt until the next UTC day after losing this fraction; 0: never",
     "risk.protect_within_ms": "a fill without a confirmed stop for longer is closed",
+    "risk.stop_trigger": "the price that sets off stops and targets: last or mark",
+    "risk.foreign_positions": "what others have opened: adopt (with a stop) or close",
     "journal.directory": "one process writes it at a time; runs continue the chain",
     "journal.durability": "async: on the disk within a second; sync: before each order",
     "journal.segment_mb": "size of one journal file, MiB",

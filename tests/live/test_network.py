@@ -36,6 +36,7 @@ from candlewick.models import (
     StreamKind,
     StreamState,
     StreamStatus,
+    TriggerPrice,
     utc_now_ms,
 )
 from candlewick.risk import RiskSettings
@@ -77,6 +78,7 @@ class LateVenue:
         self.snapshots_fail = 0
         self.lose_answer_to = ""
         self.silent_stops = False
+        self.heard_prices: dict[TriggerPrice, float] = {}
         self._publish: Publish | None = None
 
     async def connect(self, publish: Publish, symbols: Sequence[str], interval: str) -> None:
@@ -125,6 +127,9 @@ class LateVenue:
             utc_now_ms(), self.exchange.balance, tuple(self.exchange.positions()),
             tuple(self.exchange.open_orders()), tuple(f for f in self.fills if f.time >= since),
         )  # fmt: skip
+
+    def price_of(self, symbol: str, by: TriggerPrice) -> float:
+        return self.heard_prices.get(by, 0.0)
 
     async def close(self) -> None:
         self._publish = None

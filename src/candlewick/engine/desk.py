@@ -5,8 +5,8 @@ from __future__ import annotations
 from candlewick.engine.client_ids import ClientIds
 from candlewick.engine.decisions import Alarm, AlarmKind, AskAccount, Cancel, Decision, Submit
 from candlewick.engine.symbol import SymbolState
-from candlewick.models import Order, OrderPurpose, OrderType, Side
-from candlewick.models.members import ENTRY
+from candlewick.models import Order, OrderPurpose, OrderType, Side, TriggerPrice
+from candlewick.models.members import ENTRY, LAST
 from candlewick.risk import Guardrails
 
 __all__ = ["Desk"]
@@ -45,6 +45,7 @@ class Desk:
         price: float = 0.0,
         trigger_price: float = 0.0,
         callback_rate: float = 0.0,
+        trigger_by: TriggerPrice = LAST,
         parent_id: str = "",
         reason: str = "",
     ) -> Order:
@@ -59,6 +60,7 @@ class Desk:
             trigger_price,
             callback_rate,
             reduce_only=purpose is not ENTRY,
+            trigger_by=trigger_by,
             purpose=purpose,
             parent_id=parent_id,
             created_time=self.now,

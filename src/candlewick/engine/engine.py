@@ -280,6 +280,8 @@ class TradingEngine(EngineView):
         ledger = state.ledger
         if fill.time <= ledger.adopted_until:
             ledger.note_late(fill)
+            if fill.time == ledger.adopted_until:
+                self._desk.ask_account(state, "a trade came in the moment of the last answer")
             return
         before, realized = ledger.position, ledger.realized
         trade = ledger.book_fill(fill, reason)

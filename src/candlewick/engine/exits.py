@@ -30,9 +30,10 @@ from candlewick.models.members import (
 )
 from candlewick.risk import RiskSettings
 
-__all__ = ["Exits"]
+__all__ = ["WOULD_TRIGGER", "Exits"]
 
-_WOULD_TRIGGER = -2021
+WOULD_TRIGGER = -2021
+"""The exchange's code for a stop or target that the price has passed already."""
 _NOTHING_TO_REDUCE = -2022
 _ATTEMPTS = 5
 _NO_PLAN = Plan()
@@ -112,19 +113,18 @@ class Exits:
         self, state: SymbolState, purpose: OrderPurpose, side: Side, quantity: float
     ) -> Order:
         plan = state.plan
+        trigger, callback = plan.stop, 0.0
         if purpose is TARGET:
-            return self.desk.submit(
-                state, side, TAKE_PROFIT_MARKET, quantity, purpose,
-                trigger_price=plan.target, parent_id=plan.entry_id, reason="target",
-            )  # fmt: skip
-        if plan.trail:
-            return self.desk.submit(
-                state, side, TRAILING_STOP_MARKET, quantity, purpose,
-                callback_rate=plan.trail, parent_id=plan.entry_id, reason="trailing stop",
-            )  # fmt: skip
+            type, trigger, reason = TAKE_PROFIT_MARKET, plan.target, "target"
+        elif plan.trail:
+            type, trigger, callback = TRAILING_STOP_MARKET, 0.0, plan.trail
+            reason = "trailing stop"
+        else:
+            type, reason = STOP_MARKET, "stop"
         return self.desk.submit(
-            state, side, STOP_MARKET, quantity, purpose,
-            trigger_price=plan.stop, parent_id=plan.entry_id, reason="stop",
+            state, side, type, quantity, purpose,
+            trigger_price=trigger, callback_rate=callback, trigger_by=self.settings.stop_trigger,
+            parent_id=plan.entry_id, reason=reason,
         )  # fmt: skip
 
     def clear(self, state: SymbolState, filled_id: str = "") -> None:
@@ -218,7 +218,7 @@ class Exits:
                 state.plan = _with_level(state.plan, order.purpose, _level(old))
         if state.position.is_flat:
             return
-        passed = update.code == _WOULD_TRIGGER
+        passed = update.code == WOULD_TRIGGER
         if order.purpose is TARGET:
             if old is None:
                 state.plan = msgspec.structs.replace(state.plan, target=0.0)

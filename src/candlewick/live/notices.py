@@ -8,14 +8,19 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from candlewick.audit import JournalState
-from candlewick.engine import DayStarted, EngineState, StateChanged
+from candlewick.engine import Alarm, AlarmKind, DayStarted, EngineState, ForeignOrder, StateChanged
 from candlewick.live.system import Outcome, TradingSystem
 from candlewick.models import Event, EventKind, StreamState, StreamStatus, utc_now_ms
 from candlewick.notifications import Notice, NotificationSettings, Notifier, Sender
 
 __all__ = ["JournalRoom", "notified"]
 
-_KINDS = (EventKind.ENGINE_STATE_CHANGED, EventKind.STREAM_CHANGED, EventKind.TIMER_FIRED)
+_KINDS = (EventKind.ENGINE_STATE_CHANGED, EventKind.STREAM_CHANGED)
+_ALARMS = {
+    AlarmKind.UNPROTECTED: "no stop is confirmed in time, the position is being closed",
+    AlarmKind.CANNOT_CLOSE: "the position cannot be closed",
+    AlarmKind.CLOSED_BY_EXCHANGE: "the exchange has closed a position",
+}
 _STOP_S = 10.0
 _DAY_MS = 86_400_000
 
@@ -86,9 +91,11 @@ class _Watcher:
             self._on_day(payload)
         elif isinstance(payload, StreamStatus):
             self._on_stream(payload)
-        elif event.kind is EventKind.TIMER_FIRED:
-            text = "no confirmed stop in time: the position is being closed at market"
-            self._critical("unprotected", "a position was unprotected for too long", text)
+        elif isinstance(payload, Alarm):
+            title = f"{payload.symbol}: {_ALARMS[payload.kind]}"
+            self._critical(str(payload.kind), title, payload.text, subject=payload.symbol)
+        elif isinstance(payload, ForeignOrder):
+            self._on_foreign(payload)
 
     def on_journal(self, state: JournalState, reason: str) -> None:
         """The journal ran out of room, or has room again."""
@@ -139,8 +146,16 @@ class _Watcher:
             self._told.discard(name)
             self._info("stream is back", f"the {name} is back", "", subject=name)
 
-    def _critical(self, kind: str, title: str, text: str) -> None:
-        self._notifier.tell(Notice(kind, "critical", title, text, utc_now_ms()))
+    def _on_foreign(self, found: ForeignOrder) -> None:
+        order = found.order
+        text = (
+            f"{order.client_id}: {order.side} {order.quantity:g} {order.type}; it is not ours and"
+            " is left alone"
+        )
+        self._warning("foreign order", f"another's order in {order.symbol}", text, order.symbol)
+
+    def _critical(self, kind: str, title: str, text: str, subject: str = "") -> None:
+        self._notifier.tell(Notice(kind, "critical", title, text, utc_now_ms(), subject))
 
     def _warning(self, kind: str, title: str, text: str, subject: str = "") -> None:
         self._notifier.tell(Notice(kind, "warning", title, text, utc_now_ms(), subject))

@@ -148,6 +148,8 @@ class _Reader:
             trades=tally.trades,
             rejections=tally.rejection_codes,
             denials=tally.denials,
+            withheld=tally.withheld,
+            foreign_orders={s: len(state.foreign) for s, state in engine.symbols.items()},
             positions=positions,
             unknown={
                 symbol: reason

@@ -22,6 +22,7 @@ from candlewick.engine import (
     Submit,
     TradingEngine,
 )
+from candlewick.engine.exits import WOULD_TRIGGER
 from candlewick.live.recording import Recorder
 from candlewick.live.sender import Command, Sender
 from candlewick.live.tally import Tally
@@ -37,6 +38,7 @@ _ORDER_KINDS = (EventKind.ORDER_UPDATED, EventKind.FILL_RECEIVED, EventKind.FUND
 _QUEUE = 100_000
 _CANDLE_CLOSED = EventKind.CANDLE_CLOSED
 _ORDER_UPDATED = EventKind.ORDER_UPDATED
+_FILL_RECEIVED = EventKind.FILL_RECEIVED
 
 
 class LostEventError(RuntimeError):
@@ -96,8 +98,11 @@ class EngineShell:
         """
         if not self.bus.publish(event):
             raise LostEventError(f"the engine's queue of {_QUEUE} events is full at {event.kind}")
-        if self.journey is not None and event.kind is _CANDLE_CLOSED:
-            self.journey.arrived(event)
+        if self.journey is not None:
+            if event.kind is _CANDLE_CLOSED:
+                self.journey.arrived(event)
+            elif event.kind is _FILL_RECEIVED:
+                self.journey.filled(event.payload.symbol)
 
     async def _handle(self, event: Event) -> None:
         try:
@@ -172,6 +177,14 @@ class EngineShell:
         if self.journey is not None and event.kind is _ORDER_UPDATED:
             self.journey.answered(event.payload)
         await self.act(self.engine.process(event))
+        if self.journey is not None:
+            self._watch_protection(self.journey)
+
+    def _watch_protection(self, journey: Journey) -> None:
+        for symbol, state in self.engine.symbols.items():
+            journey.protection(
+                symbol, waits=state.unprotected_since > 0, is_flat=state.position.is_flat
+            )
 
     async def on_timer_fired(self, event: Event) -> None:
         """A deadline has passed."""
@@ -214,18 +227,9 @@ class EngineShell:
 
     async def _submit(self, order: Order) -> None:
         """Send an order whose intent is in the journal; ask once more whether it may go."""
-        code = self.engine.refuses(order)
-        if code is None and not order.reduce_only and not self.recorder.has_room:
-            code = DenialCode.JOURNAL_UNAVAILABLE
+        code = self._why_not(order)
         if code is not None:
-            if self.journey is not None:
-                self.journey.withheld(order.client_id)
-            self.recorder.withheld(order, code)
-            update = OrderUpdate(
-                order.client_id, order.symbol, OrderStatus.REJECTED, order.created_time,
-                message=f"withheld: {code}",
-            )  # fmt: skip
-            self.publish(Event(EventKind.ORDER_UPDATED, update, update.time))
+            self._withhold(order, code)
             return
         self.recorder.sent(order)
         if self.journey is not None:
@@ -236,6 +240,30 @@ class EngineShell:
             self.recorder.error(error, traceback.format_exc(), f"sending {order.client_id}")
             await self._resolve(order)
             self._on_fatal(error)
+
+    def _why_not(self, order: Order) -> DenialCode | None:
+        """Say why an order must not go out at this moment."""
+        code = self.engine.refuses(order)
+        if code is None and not order.reduce_only and not self.recorder.has_room:
+            return DenialCode.JOURNAL_UNAVAILABLE
+        if code is None and order.trigger_price:
+            price = self.venue.price_of(order.symbol, order.trigger_by)
+            if order.is_passed_by(price):
+                return DenialCode.TRIGGER_PASSED
+        return code
+
+    def _withhold(self, order: Order, code: DenialCode) -> None:
+        """Keep an order back; a stop that the price has passed is refused as the exchange would."""
+        if self.journey is not None:
+            self.journey.withheld(order.client_id)
+        self.tally.withheld[code] += 1
+        self.recorder.withheld(order, code)
+        update = OrderUpdate(
+            order.client_id, order.symbol, OrderStatus.REJECTED, order.created_time,
+            code=WOULD_TRIGGER if code is DenialCode.TRIGGER_PASSED else 0,
+            message=f"withheld: {code}",
+        )  # fmt: skip
+        self.publish(Event(EventKind.ORDER_UPDATED, update, update.time))
 
     async def _resolve(self, order: Order) -> None:
         """Find out what became of an order whose sending failed."""

@@ -26,6 +26,7 @@ class Tally:
         self.rejections = 0
         self.rejection_codes: Counter[str] = Counter()
         self.denials: Counter[str] = Counter()
+        self.withheld: Counter[str] = Counter()  # orders not sent, by denial code
         self.fees = 0.0
         self.funding = 0.0
         self.won = 0

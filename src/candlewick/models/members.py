@@ -15,6 +15,7 @@ from candlewick.models.orders import (
     PositionSide,
     Side,
     TimeInForce,
+    TriggerPrice,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "GTC",
     "GTX",
     "IOC",
+    "LAST",
     "LIMIT",
     "LONG",
     "MARKET",
@@ -55,6 +57,8 @@ LIMIT: Final = OrderType.LIMIT
 STOP_MARKET: Final = OrderType.STOP_MARKET
 TAKE_PROFIT_MARKET: Final = OrderType.TAKE_PROFIT_MARKET
 TRAILING_STOP_MARKET: Final = OrderType.TRAILING_STOP_MARKET
+
+LAST: Final = TriggerPrice.LAST
 
 GTC: Final = TimeInForce.GTC
 IOC: Final = TimeInForce.IOC

@@ -199,6 +199,19 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         """Quantity not yet filled, in base units."""
         return self.quantity - self.filled
 
+    def is_passed_by(self, price: float) -> bool:
+        """True when a stop or target would be set off by this price at once.
+
+        False for orders without a trigger, for trailing ones, and where no price is known (0.0).
+        """
+        if not price or not self.trigger_price:
+            return False
+        if self.type is OrderType.STOP_MARKET:
+            return self.side.sign * (price - self.trigger_price) >= 0.0
+        if self.type is OrderType.TAKE_PROFIT_MARKET:
+            return self.side.sign * (price - self.trigger_price) <= 0.0
+        return False
+
 
 class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
     """What the exchange says about an order. ``filled`` is cumulative; ``code`` its error code.

@@ -28,6 +28,7 @@ from candlewick.bus import HandlerInfo, ReportKind
 from candlewick.engine import EngineState
 from candlewick.monitoring.exposition import Collector
 from candlewick.monitoring.health import CHECKS, problems
+from candlewick.monitoring.journey import Journey
 from candlewick.monitoring.metrics import Metrics
 from candlewick.monitoring.process import read_process
 from candlewick.monitoring.sources import EngineSample, Sources
@@ -234,7 +235,19 @@ def _latency(metrics: Metrics) -> Iterator[Metric]:
         ),
     ):
         yield _histogram(name, text, found.counts, found.sum_ns)
+    yield _protection(journey)
     yield _gauge("orders_unanswered", "Orders sent and not answered yet.", journey.unanswered)
+
+
+def _protection(journey: Journey) -> Metric:
+    family = HistogramMetricFamily(
+        "candlewick_protection_seconds",
+        "From the arrival of a fill to the exchange's word that a stop covers it, or to the close.",
+        labels=["end"],
+    )
+    for end, found in (("stop", journey.protected), ("close", journey.closed)):
+        family.add_metric([end], _buckets(found.counts), found.sum_ns / 1e9)
+    return family
 
 
 def _journal(sources: Sources) -> Iterator[Metric]:
@@ -288,6 +301,14 @@ def _engine(sources: Sources) -> Iterator[Metric]:
     yield _counters(
         "denials", "Signals that did not become an order.", "code",
         {str(code): engine.denials.get(code, 0) for code in DenialCode},
+    )  # fmt: skip
+    yield _counters(
+        "orders_withheld", "Orders decided on and not sent.", "code",
+        {str(code): engine.withheld.get(code, 0) for code in DenialCode},
+    )  # fmt: skip
+    yield _gauges(
+        "foreign_orders", "Orders at the exchange that are not ours; they are left alone.",
+        "symbol", engine.foreign_orders,
     )  # fmt: skip
 
 

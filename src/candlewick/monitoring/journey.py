@@ -14,12 +14,14 @@ _FOLLOWED = 10_000
 
 
 class Journey:
-    """Three latencies of the live path.
+    """Four latencies of the live path.
 
     ``candle_to_decision``: from the arrival of a closed candle, its wait in the queue included, to
     the engine's answer. ``decision_to_sent``: from that answer to the call that hands the order to
     the venue, the journal included. ``round_trip``: from that call to the first word of the
-    exchange on the order.
+    exchange on the order. ``protected``: from the arrival of a fill to the exchange's word that a
+    stop covers the position; where the position was closed instead, it counts in ``closed``. Every
+    such wait is timed.
 
     At most 64 candles and 64 orders are timed between two calls of `refill`, which comes ten times
     a second: all that a market brings in real time, and a sample of what a replay at full speed
@@ -28,8 +30,8 @@ class Journey:
     """
 
     __slots__ = (
-        "_arrived", "_candles", "_decided", "_orders", "_sent", "candle_to_decision",
-        "decision_to_sent", "round_trip",
+        "_arrived", "_candles", "_decided", "_filled", "_orders", "_sent", "_waiting",
+        "candle_to_decision", "closed", "decision_to_sent", "protected", "round_trip",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,6 +41,10 @@ class Journey:
         self._arrived: dict[int, int] = {}  # by the identity of the event, which is queued
         self._decided: dict[str, int] = {}  # by client id, as the next
         self._sent: dict[str, int] = {}
+        self._filled: dict[str, int] = {}  # by symbol: the first fill that waits for a stop
+        self._waiting: set[str] = set()
+        self.protected = LatencyHistogram()
+        self.closed = LatencyHistogram()
         self._candles = self._orders = _TIMED
 
     def refill(self) -> None:
@@ -78,6 +84,24 @@ class Journey:
         """The exchange said something about an order; that it is unknown is no answer."""
         if update.client_id in self._sent and update.status is not OrderStatus.UNKNOWN:
             self.round_trip.observe(perf_counter_ns() - self._sent.pop(update.client_id))
+
+    def filled(self, symbol: str) -> None:
+        """A fill has arrived."""
+        if symbol not in self._filled:
+            self._filled[symbol] = perf_counter_ns()
+
+    def protection(self, symbol: str, *, waits: bool, is_flat: bool) -> None:
+        """The engine has taken an event: say whether a fill of the symbol waits for its stop."""
+        if symbol not in self._filled:
+            return
+        if waits:
+            self._waiting.add(symbol)
+            return
+        since = self._filled.pop(symbol)
+        if symbol in self._waiting:
+            self._waiting.discard(symbol)
+            found = self.closed if is_flat else self.protected
+            found.observe(perf_counter_ns() - since)
 
     @property
     def unanswered(self) -> int:

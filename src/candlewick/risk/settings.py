@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from candlewick.errors import ConfigError
+from candlewick.models import TriggerPrice
 
 __all__ = ["RiskSettings"]
 
@@ -21,6 +22,8 @@ class RiskSettings(msgspec.Struct, frozen=True):
     one symbol in quote currency.
     ``daily_loss`` halts trading until the next UTC day, with all positions closed.
     ``protect_within_ms`` is how long a fill may be without a confirmed stop.
+    ``stop_trigger`` names the price that sets off stops and targets; the simulated exchange has one
+    price only.
     ``foreign_positions`` says what becomes of a position that no order of ours has opened, added
     to or turned round: "adopt" protects it like one of ours, "close" closes it at market.
     """
@@ -34,6 +37,7 @@ class RiskSettings(msgspec.Struct, frozen=True):
     max_orders_per_minute: int = 120
     daily_loss: float = 0.2
     protect_within_ms: int = 3_000
+    stop_trigger: TriggerPrice = TriggerPrice.LAST
     foreign_positions: Literal["adopt", "close"] = "adopt"
 
     def __post_init__(self) -> None:

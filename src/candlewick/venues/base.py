@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from candlewick.models import AccountSnapshot, Event, Instrument, Order, OrderUpdate
+from candlewick.models import (
+    AccountSnapshot,
+    Event,
+    Instrument,
+    Order,
+    OrderUpdate,
+    TriggerPrice,
+)
 
 __all__ = ["Publish", "Venue"]
 
@@ -41,6 +48,9 @@ class Venue(Protocol):
 
     async def snapshot(self, since: int = 0) -> AccountSnapshot:
         """Fetch balance, positions, all open orders, and the fills since ``since`` (UTC ms)."""
+
+    def price_of(self, symbol: str, by: TriggerPrice) -> float:
+        """Return the price that sets off orders, as heard last; 0.0 where none is fresh."""
 
     async def close(self) -> None:
         """End the streams and connections; orders and positions stay as they are."""

@@ -15,6 +15,7 @@ from candlewick.models import (
     StreamKind,
     StreamState,
     StreamStatus,
+    TriggerPrice,
 )
 from candlewick.models.candle import impossible
 from candlewick.venues.binance.backoff import Backoff
@@ -92,6 +93,8 @@ class MarketFeed:
         self.funding_rates: dict[str, float] = {}
         self._watcher = watcher
         self._tape = TradeTape(tally)
+        self._last_prices: dict[str, float] = {}
+        self._mark_prices: dict[str, float] = {}
         self.keeper = Keeper(
             "market", settings, tally, self._connect, self._streams(), self._on_frame,
             self._on_up, self._on_down,
@@ -125,6 +128,8 @@ class MarketFeed:
         if self._watcher is not None:
             self._watcher.interrupted()
         self._stale.clear()
+        self._last_prices.clear()
+        self._mark_prices.clear()
         self._tell(StreamState.LOST, reason)
 
     def _tell(self, state: StreamState, reason: str = "", symbol: str = "") -> None:
@@ -174,6 +179,7 @@ class MarketFeed:
         if message.s in self._seen:
             self.funding_rates[message.s] = _rate(message.r, self.funding_rates.get(message.s, 0.0))
             self._clock.seen(message.E)
+            self._mark_prices[message.s] = message.p
             self._alive(connection, message.s)
             if self._watcher is not None and message.p > 0.0:
                 rate = self.funding_rates[message.s]
@@ -214,9 +220,17 @@ class MarketFeed:
         ):
             line.last_event = time
             sequence.newest_open = bar.t
+            self._last_prices[symbol] = bar.c
             self._publish(Event(EventKind.PRICE_UPDATED, candle, time))
         else:
             self._tally.events["old_prices"] += 1
+
+    def price_of(self, symbol: str, by: TriggerPrice) -> float:
+        """The price that sets off orders, as heard last; 0.0 where none is fresh."""
+        if not self._is_live or symbol in self._stale:
+            return 0.0
+        prices = self._mark_prices if by is TriggerPrice.MARK else self._last_prices
+        return prices.get(symbol, 0.0)
 
     # -- the order of candles --------------------------------------------------------------------
 

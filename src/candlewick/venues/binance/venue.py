@@ -8,7 +8,15 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from candlewick.errors import VenueError
-from candlewick.models import AccountSnapshot, Candle, Event, Instrument, Order, OrderUpdate
+from candlewick.models import (
+    AccountSnapshot,
+    Candle,
+    Event,
+    Instrument,
+    Order,
+    OrderUpdate,
+    TriggerPrice,
+)
 from candlewick.venues.base import Publish
 from candlewick.venues.binance import endpoints
 from candlewick.venues.binance.account import AccountFeed
@@ -303,6 +311,10 @@ class BinanceVenue:
             reason = "it is not connected" if self._keys is not None else "it has no API keys"
             raise VenueError(f"the venue has no account: {reason}")
         return part
+
+    def price_of(self, symbol: str, by: TriggerPrice) -> float:
+        """Return the last or the mark price, as the stream told it; 0.0 where none is fresh."""
+        return 0.0 if self._market is None else self._market.price_of(symbol, by)
 
     async def close(self) -> None:
         """End the streams and connections; orders and positions stay as they are."""

@@ -26,6 +26,7 @@ from candlewick.models import (
     Instrument,
     Order,
     OrderUpdate,
+    TriggerPrice,
     interval_ms,
 )
 from candlewick.venues.base import Publish
@@ -260,6 +261,10 @@ class PaperVenue:
             (*exchange.open_orders(), *self._triggers.orders()),
             tuple(fill for fill in self._fills if since and fill.time >= since),
         )
+
+    def price_of(self, symbol: str, by: TriggerPrice) -> float:
+        """Return the last or the mark price of the live market; 0.0 where none is fresh."""
+        return self.market.price_of(symbol, by)
 
     async def close(self) -> None:
         """End the streams; the account is what the journal says of it."""
