@@ -61,6 +61,7 @@ def _families() -> Iterator[tuple[str, list[Metric]]]:
     sources = Sources(
         engine=EngineSample,
         status=EngineSample,
+        story=EngineSample,
         bus=EventBus(),
         reports={},
         journal=lambda: journal,

@@ -5,21 +5,15 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from candlewick import backtest
+from tests.browser import document_of, needs_browser
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, _NAMES)), None)
-
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason=f"no browser is installed (looked for {', '.join(_NAMES)})"
-)
+pytestmark = needs_browser
 
 # what the page is asked once it stands; the answer is read from the dumped document
 PROBE = """
@@ -71,19 +65,9 @@ def asked(page: Path, folder: Path, *, width: int, dark: bool) -> dict[str, Any]
     probe = folder / f"probe-{width}-{dark}.html"
     text = text.replace("<head>", f"<head>{PROBE}").replace("</body>", f"{QUESTIONS}</body>")
     probe.write_text(text, encoding="utf-8")
-    assert BROWSER is not None
-    done = subprocess.run(
-        [
-            BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--no-first-run", "--disable-background-networking",
-            f"--user-data-dir={folder / 'profile'}", f"--window-size={width},1400",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", probe.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    found = re.search(r'<pre id="answer">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found is not None, done.stderr[-3000:]
+    document, logged = document_of(probe.as_uri(), folder, width=width, dark=dark)
+    found = re.search(r'<pre id="answer">(.*?)</pre>', document, re.DOTALL)
+    assert found is not None, logged[-3000:]
     answer: dict[str, Any] = json.loads(html.unescape(found[1]))
     return answer
 

@@ -184,27 +184,31 @@ async def test_health_and_status_answer_in_the_middle_of_a_run(tmp_path: Path) -
 async def test_ready_says_that_the_journal_has_no_room(
     tmp_path: Path, without_file_space: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    changed = threading.Event()
-    system = system_in(tmp_path, segment_bytes=65_536, on_state=lambda state, reason: changed.set())
+    full, free = threading.Event(), threading.Event()
+
+    def told(state: JournalState, reason: str) -> None:
+        (free if state is JournalState.OK else full).set()
+
+    system = system_in(tmp_path, segment_bytes=65_536, on_state=told)
 
     def fill() -> None:
-        with without_file_space():
-            while not changed.is_set():
-                system.journal.log_event("error", {"text": "x" * 4_000})
+        while not full.is_set():
+            system.journal.log_event("error", {"text": "x" * 4_000})
 
     async def ask(server: MetricsServer, fetch: Fetch) -> None:
-        await asyncio.to_thread(fill)
-        assert system.journal.state is JournalState.WITHOUT_ROOM
-        status, text = await fetch("/ready")
-        (found,) = json.loads(text)["not_ready"]
-        assert status == 503
-        assert found["check"] == "journal"
-        assert "no room on the disk" in found["problem"]
-        values = values_of((await fetch("/metrics"))[1])
-        assert values["candlewick_journal_writable"] == 0
-        assert values["candlewick_ready{check=journal}"] == 0
-        changed.clear()
-        assert await asyncio.to_thread(changed.wait, 30.0)  # there is room again
+        with without_file_space():
+            await asyncio.to_thread(fill)
+            assert system.journal.state is JournalState.WITHOUT_ROOM
+            status, text = await fetch("/ready")
+            (found,) = json.loads(text)["not_ready"]
+            assert status == 503
+            assert found["check"] == "journal"
+            assert "no room on the disk" in found["problem"]
+            values = values_of((await fetch("/metrics"))[1])
+            assert values["candlewick_journal_writable"] == 0
+            assert values["candlewick_ready{check=journal}"] == 0
+            free.clear()
+        assert await asyncio.to_thread(free.wait, 30.0)  # there is room again
         assert (await fetch("/ready"))[0] == 200
 
     await asked_in_the_middle(system, ask)
@@ -345,7 +349,7 @@ def test_a_venue_over_a_network_tells_its_limits_and_counts() -> None:
     assert 29.0 < sample.blocked_s <= 30.0
     families = {
         found.name: {tuple(item.labels.values()): item.value for item in found.samples}
-        for found in _venue(Sources(*[None] * 5, venue=lambda: sample))  # type: ignore[arg-type]
+        for found in _venue(Sources(*[None] * 6, venue=lambda: sample))  # type: ignore[arg-type]
     }
     assert families["candlewick_venue_limit_size"]["orders_10S",] == 300
     assert families["candlewick_venue_messages"]["trade",] == 3

@@ -60,10 +60,11 @@ async def observed(
     with Metrics() as metrics:
         watchdog = Watchdog(system.bus)
         sources = observe(system, metrics, watchdog)
+        # realtime: allow RT101 - before the system runs; the dashboard's page from the package
         async with MetricsServer(settings, sources, metrics) as server, watchdog:
             # realtime: allow RT101 - before the system runs; one small file
             beacon = _light_beacon(system, server)
-            _log.info("metrics at %s/metrics", server.url)
+            _log.info("dashboard at %s, metrics at %s/metrics", server.url, server.url)
             try:
                 yield server
             finally:
@@ -101,6 +102,7 @@ def observe(system: TradingSystem, metrics: Metrics, watchdog: Watchdog) -> Sour
     return Sources(
         engine=reader.engine,
         status=system.status,
+        story=system.tally.story.sample,
         bus=system.bus,
         reports=system.bus_reports,
         stalls=lambda: watchdog.count,

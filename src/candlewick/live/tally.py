@@ -7,6 +7,7 @@ from collections import Counter
 from candlewick.backtesting import Summary
 from candlewick.backtesting.summary import sharpe_of_daily
 from candlewick.engine import Decision, Submit, Trade
+from candlewick.live.story import Story
 from candlewick.models import Event, EventKind, OrderStatus
 from candlewick.risk import Denial
 
@@ -16,9 +17,10 @@ _DAY_MS = 86_400_000
 
 
 class Tally:
-    """Counts inputs and decisions, and follows the equity."""
+    """Counts inputs and decisions, and follows the equity; ``story`` keeps the latest of them."""
 
     def __init__(self, start_equity: float) -> None:
+        self.story = Story()
         self.start_equity = start_equity
         self.peak = start_equity
         self.max_drawdown = 0.0
@@ -46,6 +48,7 @@ class Tally:
 
     def input(self, event: Event) -> None:
         """Count an event that the engine takes."""
+        self.story.input(event)
         payload = event.payload
         if event.kind is EventKind.FILL_RECEIVED:
             self.fills += 1
@@ -61,6 +64,7 @@ class Tally:
 
     def decision(self, decision: Decision) -> None:
         """Count a decision."""
+        self.story.decision(decision)
         if isinstance(decision, Submit):
             self.orders += 1
         elif isinstance(decision, Denial):
@@ -77,6 +81,7 @@ class Tally:
     def candle(self, close_time: int, equity: float) -> None:
         """Take the equity after a base candle."""
         self.candles += 1
+        self.story.candle(close_time, equity)
         self.first_time = self.first_time or close_time
         self.last_time = close_time
         self._follow(self._last)

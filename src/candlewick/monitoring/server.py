@@ -1,9 +1,11 @@
 """`MetricsServer`: metrics, health, readiness and status of a running engine over HTTP.
 
+/          the dashboard, a page for people
 /metrics   Prometheus' text format
 /health    200 as long as the event loop answers
 /ready     200, or 503 with a list of what is not as it should be
 /status    the figures of this moment
+/story     the equity so far, and what has happened lately
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from aiohttp import web
 
 from candlewick.errors import ConfigError
 from candlewick.monitoring.collectors import collectors_of
+from candlewick.monitoring.dashboard import HEADERS, dashboard_page
 from candlewick.monitoring.exposition import CONTENT_TYPE, Exposition
 from candlewick.monitoring.health import problems
 from candlewick.monitoring.metrics import Metrics
@@ -47,6 +50,7 @@ class MetricsServer:
         self._sources = sources
         self._metrics = metrics
         self._exposition = Exposition(collectors_of(sources, metrics))
+        self._dashboard = dashboard_page().encode()
         self._started = time.monotonic()
         self._runner: web.AppRunner | None = None
 
@@ -60,10 +64,12 @@ class MetricsServer:
         """Begin to listen; ``port`` is the one it got."""
         guard = [_only_local_names] if self.host in LOOPBACK else []
         app = web.Application(middlewares=guard)
+        app.router.add_get("/", self._serve_dashboard)
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/health", self._serve_health)
         app.router.add_get("/ready", self._serve_ready)
         app.router.add_get("/status", self._serve_status)
+        app.router.add_get("/story", self._serve_story)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -96,6 +102,12 @@ class MetricsServer:
         await self.stop()
 
     # -- what is served ---------------------------------------------------------------------------
+
+    async def _serve_dashboard(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._dashboard, headers=HEADERS)
+
+    async def _serve_story(self, request: web.Request) -> web.Response:
+        return _json(self._sources.story())
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         body = await self._exposition.render()

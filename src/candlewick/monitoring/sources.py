@@ -126,12 +126,13 @@ class BusFigures(Protocol):
 class Sources(msgspec.Struct, frozen=True):
     """Where the figures come from; each is called when somebody asks, on the event loop.
 
-    ``status`` gives the value that `/status` shows; ``reports`` counts the bus's by kind,
-    ``stalls`` how often the event loop stood still.
+    ``status`` and ``story`` give the values that `/status` and `/story` show; ``reports`` counts
+    the bus's by kind, ``stalls`` how often the event loop stood still.
     """
 
     engine: Callable[[], EngineSample]
     status: Callable[[], msgspec.Struct]
+    story: Callable[[], msgspec.Struct]
     bus: BusFigures
     reports: Mapping[str, int]
     journal: Callable[[], JournalStats]
