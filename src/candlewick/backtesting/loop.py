@@ -28,11 +28,11 @@ from candlewick.models import (
     Fill,
     Funding,
     History,
-    OrderStatus,
     OrderUpdate,
     Signal,
     interval_ms,
 )
+from candlewick.models.members import REJECTED
 from candlewick.risk import Denial
 
 __all__ = ["Loop", "closing_together", "merge_order"]
@@ -95,40 +95,41 @@ class Loop:
     def _run_one(
         self, table: CandleTable, history: History, progress: Callable[[int], None] | None
     ) -> None:
-        """The quiet path, inlined: a candle inside the band moves nothing but the last price."""
-        engine, curve = self.engine, self.curve.append
-        on_candle = engine.candle_handler(table.symbol)
+        """The engine takes quiet candles by itself; where something can happen it is played here.
+
+        A quiet candle moves nothing on the exchange but the last price.
+        """
+        engine, curve = self.engine, self.curve
         book = self.exchange.book(table.symbol)
-        seen = 0
+        state = engine.symbols[table.symbol]
         for start in range(0, len(table), _BLOCK):
-            for candle in table[start : start + _BLOCK]:
-                if (
-                    candle.low > book.lower
-                    and candle.high < book.upper
-                    and candle.open_time < book.next_funding
-                ):
-                    book.last = candle.close
-                else:
-                    self._play(candle)
-                    if engine.failure is not None:  # raised on a fill
-                        seen += 1
-                        self._show_last(candle)
-                        break
-                seen += 1
-                history.end = seen
-                if decisions := on_candle(candle):
+            candles = iter(table[start : start + _BLOCK])
+            while True:
+                band = (book.lower, book.upper, book.next_funding)
+                candle, decisions = engine.take_quiet(candles, history, curve, band)
+                book.last = state.price
+                if candle is not None:
+                    decisions = self._take_loud(candle, history)
+                elif not decisions:
+                    break  # the block is over
+                if decisions:
                     self._act(decisions)
                     self._drain()
-                    if engine.failure is not None:
-                        curve(engine.equity)
-                        break
-                curve(engine.equity)
+                curve.append(engine.equity)
+                if engine.failure is not None:
+                    break
             if progress is not None:
-                progress(seen)
+                progress(history.end)
             if engine.failure is not None:
                 break
-        self.candles = seen
-        self.times = table.close_time[:seen].tolist()
+        self.candles = history.end
+        self.times = table.close_time[: history.end].tolist()
+
+    def _take_loud(self, candle: Candle, history: History) -> Sequence[Decision]:
+        """Play a candle in which something can happen; return what the engine decides on it."""
+        self._play(candle)
+        history.end += 1
+        return self.engine.on_candle(candle)  # only marks the account where a fill made it raise
 
     def _run_many(
         self,
@@ -159,12 +160,6 @@ class Loop:
                 progress(shown)
         if progress is not None:
             progress(self.candles)
-
-    def _show_last(self, candle: Candle) -> None:
-        """Mark the account to a candle that the strategy does not see any more."""
-        self._act(self.engine.on_candle(candle))
-        self._drain()
-        self.curve.append(self.engine.equity)
 
     def stop(self, policy: StopPolicy, reason: str) -> None:
         """End the run: by policy close what is held, at the last prices."""
@@ -197,7 +192,8 @@ class Loop:
                 act(decisions)
 
     def _take_update(self, update: OrderUpdate) -> Sequence[Decision]:
-        self.rejections += update.status is OrderStatus.REJECTED
+        if update.status is REJECTED:
+            self.rejections += 1
         return self.engine.on_order_update(update)
 
     def _take_fill(self, fill: Fill) -> Sequence[Decision]:

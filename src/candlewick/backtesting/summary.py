@@ -118,6 +118,7 @@ def summarise(
     denials: Mapping[str, int],
 ) -> Summary:
     """Fill in the figures that follow from fills, trades and the equity curve."""
+    values = np.asarray(curve, dtype=np.float64)
     profits = [trade.profit for trade in trades]
     gained = sum(profit for profit in profits if profit > 0.0)
     lost = -sum(profit for profit in profits if profit < 0.0)
@@ -132,8 +133,8 @@ def summarise(
         total_return=final_equity / start_equity - 1.0 if start_equity else 0.0,
         fees=sum(fill.fee for fill in fills),
         funding=funding,
-        max_drawdown=max_drawdown([start_equity, *curve]),
-        sharpe=sharpe_ratio(times, curve),
+        max_drawdown=max_drawdown(np.append(start_equity, values)),
+        sharpe=sharpe_ratio(times, values),
         win_rate=sum(profit > 0.0 for profit in profits) / len(profits) if profits else 0.0,
         profit_factor=gained / lost if lost > 0.0 else 0.0,
         first_time=times[0] if times else 0,

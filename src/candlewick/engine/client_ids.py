@@ -36,7 +36,8 @@ class ClientIds:
         """Return the next id."""
         sequence = self.next_sequence
         self.next_sequence = sequence + 1
-        return f"{self._head}{sequence:06d}{_TAILS[purpose]}"
+        # a format with a width takes twice as long
+        return f"{self._head}{str(sequence).zfill(6)}{_TAILS[purpose]}"
 
 
 def parse_client_id(client_id: str) -> tuple[str, int, OrderPurpose] | None:

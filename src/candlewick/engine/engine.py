@@ -6,7 +6,7 @@ decisions in any process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 from candlewick.engine.decisions import (
     DayStarted,
@@ -30,6 +30,7 @@ from candlewick.models import (
     EventKind,
     Fill,
     Funding,
+    History,
     Order,
     OrderUpdate,
     Position,
@@ -43,6 +44,7 @@ from candlewick.models.members import CLOSE, ENTRY
 __all__ = ["TradingEngine"]
 
 _NOTHING: tuple[Decision, ...] = ()
+_NEVER = float("-inf")
 _UNKNOWN_ON_CANCEL = -2011
 _RUNNING = EngineState.RUNNING
 
@@ -136,39 +138,59 @@ class TradingEngine(EngineView):
             return self._take()
         return _NOTHING
 
-    def candle_handler(self, symbol: str) -> Callable[[Candle], Sequence[Decision]]:
-        """Return what takes the candles of a run over one symbol and interval, in order of time.
+    def take_quiet(
+        self,
+        candles: Iterator[Candle],
+        history: History,
+        curve: list[float],
+        band: tuple[float, float, int],
+    ) -> tuple[Candle | None, Sequence[Decision]]:
+        """Take candles while nothing is due but to ask the strategy; stop where something is.
 
-        It decides what `on_candle` decides, and hands over to it whenever more is due than to ask
-        the strategy: a new day, a halt, a changed position. On a quiet candle it looks up next to
-        nothing, because all that stays the same is looked up here.
+        For a run over one symbol and interval, whose ``history`` reads the candles' table and is
+        moved along, as the equity after each is added to ``curve``. ``band`` is within which
+        prices, and before which time (UTC ms), nothing can happen on the exchange.
+
+        Returns the first candle that may be more than quiet, untouched: the exchange has to play
+        it, and `on_candle` takes it. Or None, and the decisions that the last taken candle led to,
+        without its equity; or None and nothing, when there are no more candles. The decisions are
+        those that `on_candle` would have made, candle by candle: all that stays the same between
+        two decisions is looked up once here.
         """
-        state = self._state_of(symbol)
-        if len(self.symbols) > 1 or len(state.histories) > 1 or state.kept is not None:
-            return self.on_candle
-        desk, held, guardrails, strategy = self._desk, self._held, self._guardrails, self.strategy
-        in_full, ask, nothing = self.on_candle, strategy.on_candle, _NOTHING
-
-        def on_candle(candle: Candle) -> Sequence[Decision]:
-            now = candle.close_time
-            if now >= self._alert:
-                return in_full(candle)
-            desk.now = now
-            price = state.price = candle.close
-            if held:
-                position = state.position
-                profit = state.unrealized = position.quantity * (price - position.entry_price)
-                equity = self.equity = self.balance + profit
-                if equity < guardrails.halt_below:
-                    return in_full(candle)
-            try:
+        state = self._state_of(history.symbol)
+        position, balance, strategy, desk = state.position, self.balance, self.strategy, self._desk
+        quantity, entry_price = position.quantity, position.entry_price
+        lower, upper, until = band
+        until = min(until, self._alert)
+        halt_below = self._guardrails.halt_below if quantity else _NEVER
+        ask, signals, add = strategy.on_candle, strategy._signals, curve.append
+        end = history.end
+        try:
+            for candle in candles:
+                price, now = candle.close, candle.close_time
+                equity = balance + quantity * (price - entry_price)
+                if (
+                    candle.low <= lower
+                    or candle.high >= upper
+                    or now >= until
+                    or equity < halt_below
+                ):
+                    return candle, _NOTHING
+                end += 1
+                history.end = end
+                desk.now = now
+                state.price = price
+                self.equity = equity
                 ask(candle)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
-                self._fail("on_candle", error)
-                return self._take()
-            return self._take() if strategy._signals else nothing
-
-        return on_candle
+                if signals:
+                    return None, self._take()
+                add(equity)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+            self._fail("on_candle", error)
+            return None, self._take()
+        finally:
+            state.unrealized = quantity * (state.price - entry_price)
+        return None, _NOTHING
 
     def _show(self, state: SymbolState) -> None:
         """Make a symbol the one that the strategy's callbacks are about."""
