@@ -61,7 +61,7 @@ class Loop:
         self.denials: Counter[str] = Counter()
         self._queue: deque[Report | Signal] = deque()
         self._take: dict[type, Callable[[Any], Sequence[Decision]]] = {
-            OrderUpdate: self._take_update,
+            OrderUpdate: engine.on_order_update,
             Fill: self._take_fill,
             Signal: self._take_signal,
             Funding: engine.on_funding,
@@ -191,11 +191,6 @@ class Loop:
             if decisions := take[type(item)](item):
                 act(decisions)
 
-    def _take_update(self, update: OrderUpdate) -> Sequence[Decision]:
-        if update.status is REJECTED:
-            self.rejections += 1
-        return self.engine.on_order_update(update)
-
     def _take_fill(self, fill: Fill) -> Sequence[Decision]:
         self.fills.append(fill)
         return self.engine.on_fill(fill)
@@ -214,11 +209,18 @@ class Loop:
     def _submit(self, decision: Submit) -> None:
         self.orders += 1
         order = decision.order
-        self._queue.extend(self.exchange.submit(order, order.created_time))
+        self._answered(self.exchange.submit(order, order.created_time))
 
     def _cancel(self, decision: Cancel) -> None:
         order = decision.order
-        self._queue.extend(self.exchange.cancel(order.client_id, order.symbol, decision.time))
+        self._answered(self.exchange.cancel(order.client_id, order.symbol, decision.time))
+
+    def _answered(self, reports: list[Report]) -> None:
+        """Queue the exchange's answer to a command; what it refuses it refuses here."""
+        self._queue.extend(reports)
+        report = reports[0]
+        if type(report) is OrderUpdate and report.status is REJECTED:
+            self.rejections += 1
 
     def _deny(self, decision: Denial) -> None:
         self.denials[decision.code] += 1

@@ -73,6 +73,8 @@ class Ledger:
         if held == 0.0 or (held > 0.0) == (signed > 0.0):
             self._open(fill, signed, fill.fee, reason)
             return None
+        if signed == -held:
+            return self._close(fill, fill.quantity, fill.fee, reason)
         closing = min(abs(signed), abs(held))
         share = closing / abs(signed)
         trade = self._close(fill, closing, fill.fee * share, reason)

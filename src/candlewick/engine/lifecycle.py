@@ -39,14 +39,17 @@ def apply_update(order: Order, update: OrderUpdate) -> Order:
     A final order never changes. The filled quantity never shrinks. UNKNOWN is taken only before
     the exchange has confirmed the order: afterwards it is known to exist.
     """
-    if order.status.is_final or _RANK[update.status] < _RANK[order.status]:
+    status, before = update.status, order.status
+    if before.is_final or _RANK[status] < _RANK[before]:
         return order
-    filled = max(order.filled, update.filled)
-    if update.status is order.status and filled == order.filled:
+    filled = order.filled
+    if update.filled > filled:
+        filled = update.filled
+    elif status is before:
         return order
     return msgspec.structs.replace(
         order,
-        status=update.status,
+        status=status,
         filled=filled,
         average_price=update.average_price or order.average_price,
         venue_id=update.venue_id or order.venue_id,

@@ -7,13 +7,6 @@ from candlewick.models import Instrument, Position, PositionSide
 __all__ = ["Holding"]
 
 
-def _sum(held: float, change: float, instrument: Instrument) -> float:
-    """Add two exact quantities, exactly; opening and closing in one trade need no rounding."""
-    if held == 0.0:
-        return change
-    return 0.0 if change == -held else instrument.nearest_quantity(held + change)
-
-
 class Holding:
     """A position that changes: signed quantity, average entry price, isolated margin.
 
@@ -43,17 +36,22 @@ class Holding:
         ``closed * (price - entry)``; a trade through zero closes and opens at ``price``.
         """
         held = self.quantity
-        after = _sum(held, signed_quantity, self.instrument)
         realized = 0.0
         if held == 0.0:
+            after = signed_quantity
             self.entry_price = price
             self.realized = self.fees = 0.0
             self.opened_time = time
+        elif signed_quantity == -held:
+            after = 0.0
+            realized = held * (price - self.entry_price)
         elif (held > 0.0) == (signed_quantity > 0.0):
+            after = self.instrument.nearest_quantity(held + signed_quantity)
             self.entry_price = (held * self.entry_price + signed_quantity * price) / (
                 held + signed_quantity
             )
         else:
+            after = self.instrument.nearest_quantity(held + signed_quantity)
             through_zero = after != 0.0 and (after > 0.0) != (held > 0.0)
             closed = held if through_zero or after == 0.0 else -signed_quantity
             realized = closed * (price - self.entry_price)

@@ -131,7 +131,13 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def nearest_quantity(self, quantity: float) -> float:
         """Round to the nearest step; for sums of exact quantities, which carry float noise."""
-        return self._nearest(quantity, self.step)
+        step = self.step
+        try:
+            count = round(quantity / step)
+        except (ValueError, OverflowError):
+            raise self._not_finite(quantity, step) from None
+        numerator, denominator = _FRACTIONS[step]
+        return count * numerator / denominator  # as `_multiple`; the most used of all roundings
 
     def round_price(self, price: float, side: Side) -> float:
         """Round a limit price to a tick, never worse than asked: a buy down, a sell up."""
@@ -183,7 +189,7 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def is_quantity(self, quantity: float) -> bool:
         """True for an exact multiple of the step."""
-        return quantity == self._nearest(quantity, self.step)
+        return quantity == self.nearest_quantity(quantity)
 
     def is_price(self, price: float) -> bool:
         """True for an exact multiple of the tick."""
@@ -218,7 +224,7 @@ class Instrument(msgspec.Struct, frozen=True):
             raise self._not_finite(value, unit) from None
 
     def _nearest(self, value: float, unit: float) -> float:
-        """The multiple of ``unit`` that is nearest to ``value``; of all roundings the most used."""
+        """The multiple of ``unit`` that is nearest to ``value``."""
         try:
             count = round(value / unit)
         except (ValueError, OverflowError):

@@ -12,6 +12,7 @@ from candlewick.risk.settings import RiskSettings
 __all__ = ["Exposure", "Sized", "size_entry"]
 
 Context = dict[str, float | int | str]
+_INF = math.inf
 _FRACTIONS = ("risk", "trail")
 
 
@@ -55,10 +56,15 @@ def size_entry(
     """
     if not price > 0.0:
         return _deny(DenialCode.NO_PRICE)
-    for name in ("size", "risk", "price", "stop", "target", "trail"):
-        value = getattr(signal, name)
-        if not 0.0 <= value < (1.0 if name in _FRACTIONS else math.inf):
-            return _deny(DenialCode.SIZE_INVALID, **{name: value})
+    if not (
+        0.0 <= signal.size < _INF
+        and 0.0 <= signal.risk < 1.0
+        and 0.0 <= signal.price < _INF
+        and 0.0 <= signal.stop < _INF
+        and 0.0 <= signal.target < _INF
+        and 0.0 <= signal.trail < 1.0
+    ):
+        return _deny(DenialCode.SIZE_INVALID, **_invalid(signal))
     stop = _stop(signal, side, price, instrument, settings)
     if stop and side.sign * (price - stop) <= 0.0:
         return _deny(DenialCode.STOP_WRONG_SIDE, price=price, stop=stop)
@@ -84,6 +90,15 @@ def size_entry(
         code = DenialCode.SIZE_TOO_LARGE if large else DenialCode.SIZE_TOO_SMALL
         return _deny(code, quantity=rounded, price=price, reason=problem)
     return Sized(rounded, stop, target)
+
+
+def _invalid(signal: Signal) -> dict[str, float]:
+    """The first figure of a signal that cannot be."""
+    for name in ("size", "risk", "price", "stop", "target", "trail"):
+        value: float = getattr(signal, name)
+        if not 0.0 <= value < (1.0 if name in _FRACTIONS else _INF):
+            return {name: value}
+    return {}
 
 
 def _stop(
