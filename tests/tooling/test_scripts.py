@@ -41,9 +41,10 @@ def program(file: Path, text: str) -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder with the script, and a `make` in front of the real one."""
+    """A folder with the script, a `make` in front of the real one, and no Prometheus to be had."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    program(tmp_path / "tools" / "promtool.sh", "touch fetched; echo promtool is not installed >&2")
     return tmp_path
 
 
@@ -57,6 +58,12 @@ def test_integration_ends_with_the_closing_line_of_the_tests(clone: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert "checked" in done.stdout
     assert done.stdout.splitlines()[-1] == "12 passed in 3.40s"
+
+
+def test_integration_fetches_prometheus_before_the_tests(clone: Path) -> None:
+    done = continuous_integration(clone, 'ls fetched && echo "12 passed in 3.40s"', "true")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "promtool is not installed" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -165,6 +172,41 @@ def test_promtool_that_cannot_be_had_is_told_by_exit_code_69(tmp_path: Path) -> 
     )
     assert done.returncode == 69, done.stderr
     assert "apt-get cannot fetch" in done.stderr
+
+
+@pytest.mark.parametrize("lists", ["known", "unknown"])
+def test_promtool_is_fetched_also_where_no_package_lists_are(tmp_path: Path, lists: str) -> None:
+    """As in a fresh container: the lists are fetched into the folder too, and go away again."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "promtool.sh", tmp_path / "tools")
+    program(
+        tmp_path / "bin" / "apt-get",
+        f"""echo "$@" >>{tmp_path}/calls
+case "$*" in
+*Lists=*update*) touch lists/known ;;
+*download*) [ {lists} = known ] || [ -e lists/known ] || exit 100; touch prometheus_1.deb ;;
+esac""",
+    )
+    program(
+        tmp_path / "bin" / "dpkg",
+        """[ "$1 $2 $3" = "-x prometheus_1.deb ." ] || exit 1
+mkdir -p usr/bin
+printf '#!/bin/sh\necho fetched "$@"\n' >usr/bin/promtool
+chmod +x usr/bin/promtool""",
+    )
+    for name in ("sh", "dirname", "mkdir", "rm", "touch", "chmod"):
+        found = shutil.which(name, path="/usr/bin:/bin")
+        assert found
+        (tmp_path / "bin" / name).symlink_to(found)
+    for _ in range(2):
+        done = subprocess.run(
+            ["/bin/sh", str(tmp_path / "tools" / "promtool.sh"), "check"],
+            env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, "fetched check\n"), done.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == (1 if lists == "known" else 3), "the second time it is there"
+    assert sorted(p.name for p in (tmp_path / ".venv" / "prometheus").iterdir()) == ["usr"]
 
 
 # -- make ----------------------------------------------------------------------------
