@@ -14,7 +14,7 @@ __all__ = ["THRESHOLDS", "GarbageWatch", "tuned_collector"]
 
 # What the live engine makes in a steady state is freed by reference counts; the collector looks
 # for cycles, seldom, and at no more than 15,000 young objects at once: even if all of them are
-# alive, that takes half a millisecond. docs/monitoring.md has the measurement.
+# alive, that takes half a millisecond. docs/guidelines.md has the measurement.
 THRESHOLDS = (5_000, 2, 50)
 _GENERATIONS = 3
 
