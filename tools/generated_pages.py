@@ -103,7 +103,7 @@ _EXIT = {
     ExitCode.UNEXPECTED: "an unexpected error; positions were cleaned up if there were any",
     ExitCode.BAD_INPUT: "the configuration, the data or the command line cannot be used",
     ExitCode.STRATEGY_FAILED: "the strategy raised; it was halted and its positions cleaned up",
-    ExitCode.JOURNAL_UNTRUSTED: "the journal cannot be written, or does not verify",
+    ExitCode.JOURNAL_UNTRUSTED: "the journal cannot be written to its end, or does not verify",
     ExitCode.VENUE_REFUSED: "the exchange refused something that trading needs",
     ExitCode.ACCOUNT_UNVERIFIED: "the account could not be verified flat or protected",
     ExitCode.NOT_RUNNING: "no engine runs that could be asked",

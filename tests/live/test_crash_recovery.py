@@ -15,6 +15,7 @@ import pytest
 from candlewick.audit import EventType, read, verify
 from candlewick.data import load_market
 from candlewick.exchange import SimulatedExchange
+from candlewick.live.replay import replay
 from candlewick.models import OrderType
 from candlewick.sandbox import Limits, Sandbox, SandboxSettings
 
@@ -99,9 +100,12 @@ class Bench:
                 await asyncio.sleep(0.01)
 
     def check_books(self) -> None:
-        """The journal verifies, and agrees with the exchange on every order, fill and fee."""
+        """The journal verifies, replays, and agrees with the exchange on every order and fill."""
         verified = verify(self.journal)
         assert verified.ok, verified.problems
+        replayed = replay(self.journal)
+        assert replayed.same, replayed.first_difference
+        assert replayed.compared
         planned = {r.data["client_id"] for r in read(self.journal, types=[EventType.ORDER_PLANNED])}
         account = self.sandbox.first.account
         ours = {order.client_id for order in account.orders.values()}

@@ -105,11 +105,14 @@ class Keeper:
             self._seal_used()
             self._sync_active()
 
-    def stop(self, timeout_s: float) -> None:
+    def stop(self, timeout_s: float, *, is_whole: bool = True) -> None:
         """Seal the active segment, finish what was asked for, and end the thread.
 
+        One that is not ``is_whole``, because records are missing behind it, keeps the zeros that
+        say so.
         After ``timeout_s`` seconds the disk counts as hanging, which is one of `errors`.
         """
+        self._active.keeps_zeros = not is_whole
         self._used.append(self._active)
         self._stopping = True
         self._wake.put(None)

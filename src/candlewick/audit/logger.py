@@ -386,6 +386,7 @@ class AuditLogger:
         """Write the closing record, wait for the disk, and give the directory back. Idempotent.
 
         Raises JournalError when records are not on the disk, at the latest after ``timeout_s``.
+        A file whose last records found no room ends as that of a killed process does.
         """
         with self._lock:
             if self.state is JournalState.CLOSED:
@@ -403,16 +404,15 @@ class AuditLogger:
                 self.state = JournalState.CLOSED
                 self._day_end = 0  # every later record goes to `_rotate`, which refuses it
             self._anchor(self._names.day)
-        self._keeper.stop(timeout_s)
+        missing = len(self._held) + self._lost
+        self._keeper.stop(timeout_s, is_whole=not self._held.bytes)
         self._directory_lock.release()
         open_journals.discard(self)
         error = next(iter(self._keeper.errors.values()), None)
-        if self._held.bytes or error is not None:
+        if missing or error is not None:
+            what = f"lacks {missing:,} records" if missing else "may lack its last records"
             reason = f"{error.strerror}" if error else "there is no room on the disk"
-            raise JournalError(
-                f"{len(self._held)} records are in memory only, and others may not be on the disk"
-                f" in {self.directory}: {reason}"
-            )
+            raise JournalError(f"the journal {self.directory} {what}: {reason}")
 
     def stats(self) -> JournalStats:
         """Return the figures as they are now."""

@@ -29,7 +29,9 @@ class Segment:
         size: how many bytes to prepare.
     """
 
-    __slots__ = ("_handle", "memory", "path", "position", "sealed", "size", "synced")
+    __slots__ = (
+        "_handle", "keeps_zeros", "memory", "path", "position", "sealed", "size", "synced",
+    )  # fmt: skip
 
     def __init__(self, path: Path, size: int) -> None:
         """Create the file with all its blocks; raises OSError when there is no room."""
@@ -38,6 +40,7 @@ class Segment:
         self.position = 0
         self.synced = 0  # the disk has the bytes up to here
         self.sealed = False
+        self.keeps_zeros = False  # sealed, it looks as if its process had died
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             _allocate(self._handle, size)
@@ -132,7 +135,8 @@ class Segment:
             return
         self._check_it_is_there()
         self.memory.close()
-        os.ftruncate(self._handle, self.position)
+        if not self.keeps_zeros:
+            os.ftruncate(self._handle, self.position)
         try:
             os.fsync(self._handle)
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from candlewick.live.network import NetworkSettings
 from candlewick.strategies import Strategy
 
 __all__ = ["clean_up"]
+
+_log = logging.getLogger(__name__)
+_SEGMENT_BYTES = 65_536  # a cleanup records little, and may have to do with a nearly full disk
 
 
 async def clean_up(
@@ -36,7 +40,9 @@ async def clean_up(
     """
     run_id = new_run_id()
     # realtime: allow RT101 - nothing else runs before the journal is open
-    with AuditLogger(Path(config.journal.directory), run_id=run_id) as journal:
+    with AuditLogger(
+        Path(config.journal.directory), run_id=run_id, segment_bytes=_SEGMENT_BYTES
+    ) as journal:
         async with opened(config, place) as connection:
             system = await network_system(
                 connection.venue,
@@ -57,4 +63,6 @@ async def clean_up(
             )
             system.stop_reason = name
             outcome = await system.run()
+    if outcome.journal_problem:
+        _log.error("%s", outcome.journal_problem)
     return outcome

@@ -45,10 +45,11 @@ async def _lines(status: Callable[[], Status], console: Console) -> None:
 def line_of(status: Status) -> str:
     """One line for a pipe."""
     held = " ".join(f"{p.symbol} {p.quantity:+g}" for p in status.positions) or "flat"
+    journal = "" if status.journal_state in ("ok", "closed") else f" journal {status.journal_state}"
     return (
         f"{utc(status.time)} {status.state} equity {status.equity:,.2f}"
         f" ({status.net_profit:+,.2f}) {held} candles {status.candles:,} orders {status.orders:,}"
-        f" fills {status.fills:,} trades {status.trades:,}"
+        f" fills {status.fills:,} trades {status.trades:,}{journal}"
     )
 
 
@@ -74,7 +75,9 @@ def panel_of(status: Status, hint: str = "Ctrl+C stops and cleans up") -> Panel:
     if status.progress:
         parts.append(ProgressBar(total=1.0, completed=status.progress))
     title = f"{status.strategy} on {status.venue}: {status.state}"
-    foot = f"journal {status.journal} ({status.journal_state}) - {hint}"
+    state = status.journal_state
+    shown = state if state in ("ok", "closed") else f"[red]{state.replace('_', ' ')}[/]"
+    foot = f"journal {status.journal} ({shown}) - {hint}"
     return Panel(Group(*parts), title=title, subtitle=foot)
 
 

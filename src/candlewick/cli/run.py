@@ -99,6 +99,8 @@ def run(
         print_summary(outcome.summary, label, console)
     for problem in outcome.problems:
         console.print(f"[red]not as it should be: {problem}[/]", soft_wrap=True)
+    if outcome.journal_problem:
+        console.print(f"[red]{outcome.journal_problem}[/]", soft_wrap=True)
     if outcome.error:
         console.print(f"[red]stopped by an unexpected error: {outcome.error}[/]", soft_wrap=True)
     return outcome.exit_code

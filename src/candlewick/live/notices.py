@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from candlewick.notifications import Notice, NotificationSettings, Notifier, Sen
 
 __all__ = ["JournalRoom", "notified"]
 
+_log = logging.getLogger(__name__)
+
 _KINDS = (EventKind.ENGINE_STATE_CHANGED, EventKind.STREAM_CHANGED)
 _ALARMS = {
     AlarmKind.UNPROTECTED: "no stop is confirmed in time, the position is being closed",
@@ -26,7 +29,10 @@ _DAY_MS = 86_400_000
 
 
 class JournalRoom:
-    """The journal's ``on_state``: hands its news from the journal's thread to the event loop."""
+    """The journal's ``on_state``: logs its news, and hands them to the event loop.
+
+    They come from the journal's thread.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -41,6 +47,14 @@ class JournalRoom:
 
     def __call__(self, state: JournalState, reason: str) -> None:
         """Take the news, on any thread."""
+        if state is JournalState.OK:
+            _log.warning("the journal has room again")
+        else:
+            _log.error(
+                "the journal cannot be written: %s; entries are refused until there is room, orders"
+                " that close positions still go out",
+                reason,
+            )
         loop, callback = self._loop, self._callback
         if loop is not None and callback is not None and not loop.is_closed():
             loop.call_soon_threadsafe(callback, state, reason)

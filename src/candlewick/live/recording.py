@@ -6,6 +6,7 @@ give the recorded outputs. A signal is recorded when the engine takes it up to s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ from candlewick.engine import (
     Trade,
     TradingEngine,
 )
+from candlewick.errors import JournalError
 from candlewick.exchange import ExchangeSettings
 from candlewick.models import Candle, Event, EventKind, Order, OrderStatus
 from candlewick.risk import Denial, DenialCode
@@ -226,7 +228,7 @@ class Recorder:
 
     def not_told(self, sender: str, notice: Any, reason: str) -> None:
         """Record a notification that could not be delivered."""
-        if self.journal.state is not JournalState.CLOSED:
+        with contextlib.suppress(JournalError):  # it may be closed by now
             self._log(
                 EventType.NOTIFICATION, {"sender": sender, "notice": notice, "reason": reason}
             )

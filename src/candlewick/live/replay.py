@@ -58,6 +58,7 @@ _OUTPUTS = frozenset(
         EventType.ALARM,
     }
 )
+_CLEANERS = ("flatten", "guard")  # what these commands run has no strategy
 _DISCARDED_SIGNAL = str(EventKind.SIGNAL_GENERATED)
 
 
@@ -323,7 +324,9 @@ def _engine_of(started: Record, strategy: str | type[Strategy]) -> TradingEngine
         raise DataError(
             f"record {started.sequence} does not describe an engine: {error}"
         ) from error
-    if not isinstance(strategy, type):
+    if settings.strategy in _CLEANERS:
+        strategy = Strategy
+    elif not isinstance(strategy, type):
         strategy = load_strategy(strategy or settings.strategy)
     made = build_strategy(strategy, settings.params)
     engine = TradingEngine(

@@ -16,7 +16,7 @@ from candlewick.audit import AuditLogger, JournalState
 from candlewick.backtesting import Run, Summary
 from candlewick.bus import BusReport, EventBus
 from candlewick.engine import EngineState, Memory, StopPolicy, TradingEngine
-from candlewick.errors import ExitCode
+from candlewick.errors import ExitCode, JournalError
 from candlewick.exchange import SimulatedExchange
 from candlewick.live.driver import Driver, SimulatedDriver
 from candlewick.live.recording import Recorder
@@ -55,12 +55,16 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a run ended. ``problems`` says what of the account is not as the policy wants it."""
+    """How a run ended. ``problems`` says what of the account is not as the policy wants it.
+
+    ``journal_problem`` says what the journal lacks at the end, empty when it is whole.
+    """
 
     summary: Summary
     exit_code: ExitCode
     problems: tuple[str, ...] = ()
     error: str = ""
+    journal_problem: str = ""
 
 
 class TradingSystem:
@@ -98,6 +102,7 @@ class TradingSystem:
         self.stopping = asyncio.Event()
         self.stop_reason = ""
         self.fatal: BaseException | None = None
+        self.journal_problem = ""
         self.on_outcome: Callable[[Outcome], None] | None = None
         self.over_network = over_network
         self.bus_reports: Counter[str] = Counter()
@@ -237,7 +242,10 @@ class TradingSystem:
         if left:
             self.recorder.not_handled(dict(left))
         self.recorder.stopped(self.engine.now, self._exit_code(problems))
-        self.journal.stop()
+        try:
+            await asyncio.to_thread(self.journal.stop)
+        except JournalError as error:
+            self.journal_problem = str(error)
         return problems
 
     async def _clean_up(self, policy: StopPolicy, reason: str) -> list[str]:
@@ -278,7 +286,9 @@ class TradingSystem:
             return ExitCode.ACCOUNT_UNVERIFIED
         if self.engine.failure is not None:
             return ExitCode.STRATEGY_FAILED
-        return ExitCode.UNEXPECTED if self.fatal is not None else ExitCode.OK
+        if self.fatal is not None:
+            return ExitCode.UNEXPECTED
+        return ExitCode.JOURNAL_UNTRUSTED if self.journal_problem else ExitCode.OK
 
     def _outcome(self, problems: list[str], elapsed_s: float) -> Outcome:
         run, failure = self.run_parts, self.engine.failure
@@ -300,6 +310,7 @@ class TradingSystem:
             self._exit_code(problems),
             tuple(problems),
             repr(self.fatal) if self.fatal else "",
+            self.journal_problem,
         )
 
     # -- looking at it ---------------------------------------------------------------------------
