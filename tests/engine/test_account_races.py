@@ -56,6 +56,15 @@ def test_a_stop_that_ends_while_its_successor_is_under_way_is_not_sent_a_third_t
     assert [o.client_id for o in game.engine.orders_of(SYMBOL)] == [new.client_id]
 
 
+def test_a_successor_that_is_cancelled_by_hand_leaves_the_old_stop_replaceable() -> None:
+    game = Game()
+    old = game.hold()
+    new = game.move(95.0)
+    assert sent(game.update(new, OrderStatus.CANCELED)) == []
+    assert [o.client_id for o in game.engine.orders_of(SYMBOL)] == [old.client_id]
+    assert game.move(96.0).trigger_price == 96.0
+
+
 def test_an_order_that_has_ended_does_not_come_back_from_an_older_list() -> None:
     game = Game()
     old = game.hold()
@@ -274,3 +283,14 @@ def test_a_position_turned_round_by_hand_gets_a_stop_on_its_other_side() -> None
     assert stop.client_id in cancelled(decisions)
     (new,) = sent(decisions)
     assert (new.side, new.quantity, new.trigger_price) == (Side.BUY, 2.0, 110.0)
+
+
+def test_an_entry_that_only_reduces_what_others_hold_brings_no_plan_of_its_own() -> None:
+    game = Game()
+    entry = game.enter()
+    game.engine.on_fill(game.fill_of(by_hand(Side.SELL, 3.0)))
+    decisions = list(game.engine.on_fill(game.fill_of(entry)))
+    assert game.quantity == -2.0
+    stops = [o for o in game.engine.orders_of(SYMBOL) if o.purpose is OrderPurpose.STOP]
+    assert {(o.side, o.trigger_price) for o in stops} == {(Side.BUY, 110.0)}
+    assert cancelled(decisions) == []

@@ -279,7 +279,7 @@ class TradingEngine(EngineView):
         if order is None:
             self._reconciler.ensure_plan(state)
         elif order.purpose is ENTRY:
-            self._exits.take_plan(state, order.client_id)
+            self._exits.take_plan(state, order.client_id, order.side)
         if state.position.quantity and fill.client_id != state.stop_id:
             state.unprotected_since = state.unprotected_since or self._needs_stop(state)
         if at_once or not state.position.quantity:

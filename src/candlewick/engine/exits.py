@@ -144,8 +144,13 @@ class Exits:
             self.desk.ask_account(state, f"is the position closed ({state.verify})?")
             state.verify = ""
 
-    def take_plan(self, state: SymbolState, entry_id: str) -> None:
-        """An entry fills: the exits that were planned with it hold from now on."""
+    def take_plan(self, state: SymbolState, entry_id: str, side: Side) -> None:
+        """An entry fills: the exits that were planned with it hold from now on.
+
+        Not those of an entry that has only reduced a position of others.
+        """
+        if side.sign * state.ledger.position.quantity <= 0.0:
+            return
         plan = state.plans.get(entry_id, state.plan)
         if plan is not state.plan:
             state.plan = plan
@@ -169,10 +174,11 @@ class Exits:
         elif (
             order.status is REJECTED
             or order.status is EXPIRED
-            or (order.status is CANCELED and order.client_id == state.stop_id)
+            or (order.status is CANCELED and (old_id or order.client_id == state.stop_id))
         ):
             self._refused(state, order, update, old_id)
         if order.status.is_final:
+            state.successor.pop(old_id, None)
             self._inherit(state, order.client_id)
         self.protect(state)
 

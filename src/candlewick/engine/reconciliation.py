@@ -71,7 +71,7 @@ class Reconciler:
             left = order.quantity - state.booked.get(order.client_id, 0.0)
             if order.side.sign * added > 0.0 and left >= abs(added):
                 if order.purpose is ENTRY:
-                    self.exits.take_plan(state, order.client_id)
+                    self.exits.take_plan(state, order.client_id, order.side)
                 return ""
         return "not by an order of ours"
 
