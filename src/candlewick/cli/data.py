@@ -12,6 +12,7 @@ from rich.table import Table
 
 from candlewick.backtesting import utc
 from candlewick.cli import options
+from candlewick.cli.downloading import download_candles
 from candlewick.cli.summary import console_for
 from candlewick.data import (
     Entry,
@@ -24,7 +25,10 @@ from candlewick.data import (
 )
 from candlewick.errors import ConfigError, ExitCode
 
-app = typer.Typer(help="Look at candle files, convert or make them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Fetch candles, look at files of them, convert or make some.", no_args_is_help=True
+)
+app.command(name="download")(download_candles)
 
 _SHOWN = 20
 

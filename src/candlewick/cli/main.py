@@ -20,7 +20,7 @@ COMMANDS = {
     "flatten": ("flatten", "Close all positions, cancel our orders, and verify it."),
     "guard": ("guard", "Watch an engine from outside; clean up when it is gone."),
     "audit": ("audit", "Read, verify and replay an audit journal."),
-    "data": ("data", "Look at candle files, convert or make them."),
+    "data": ("data", "Fetch candles, look at files of them, convert or make some."),
     "sandbox": ("sandbox", "Serve an exchange for tests: the real protocol, on this machine."),
     "config": ("config", "Write or check a configuration file."),
 }

@@ -1,6 +1,10 @@
-"""Market data: candle files, captures, aggregation, problems found, a synthetic market."""
+"""Market data: candle files, captures, aggregation, problems found, a synthetic market.
+
+What goes over a network is in `candlewick.data.download`.
+"""
 
 from candlewick.data.aggregation import Aggregator, aggregate
+from candlewick.data.archive import Span, parse_day, spans_of
 from candlewick.data.building import CandleBuilder
 from candlewick.data.capture import Capture, CaptureRecord, load_capture
 from candlewick.data.catalog import Entry, convert, describe, describe_all
@@ -23,6 +27,7 @@ __all__ = [
     "OnProblem",
     "Problem",
     "ProblemKind",
+    "Span",
     "SyntheticMarket",
     "aggregate",
     "convert",
@@ -34,6 +39,8 @@ __all__ = [
     "load_funding",
     "load_market",
     "market_of",
+    "parse_day",
+    "spans_of",
     "synthetic_market",
     "write_candles",
 ]

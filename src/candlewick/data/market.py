@@ -101,7 +101,8 @@ def load_market(
         paths: files and folders; several files of one symbol, as of its months, are joined.
         symbols: what to pick from the files; names for the files in their order, where there are
             as many and their own names tell none of these; for the synthetic market, what to make.
-        interval: the base interval; files of a lower one are aggregated.
+        interval: the base interval; files of a lower one are aggregated. Where some files of a
+            symbol are named after it, as BTCUSDT-1h-2024-01.parquet, only those are read.
         candles: use at most that many of each symbol; 0 means all.
         seed: of the synthetic market.
         synthetic_candles: how many the synthetic market makes when ``candles`` is 0.
@@ -124,6 +125,7 @@ def load_market(
     tables: list[CandleTable] = []
     problems: list[Problem] = []
     for symbol, own in _by_symbol(files, symbols):
+        own = _named(own, interval)
         for file in own:
             if progress is not None:
                 progress(file.name)
@@ -178,6 +180,12 @@ def _by_symbol(files: Sequence[Path], symbols: Sequence[str]) -> list[tuple[str,
     raise ConfigError(
         f"the data has no symbol {', '.join(missing)} (it has: {', '.join(told) or 'none'})"
     )
+
+
+def _named(files: list[Path], interval: str) -> list[Path]:
+    """The files that are named after the interval, as BTCUSDT-1h-2024-01; all where none is."""
+    named = [file for file in files if interval in file.name.split("-")[1:2]]
+    return named or files
 
 
 def _load_joined(

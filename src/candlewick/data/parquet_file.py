@@ -11,7 +11,7 @@ from candlewick.data.rows import Columns, Rows, places_of, to_ms
 from candlewick.errors import DataError
 from candlewick.models import CandleTable
 
-__all__ = ["read_parquet", "write_parquet"]
+__all__ = ["check_parquet", "read_parquet", "write_parquet"]
 
 _COLUMNS = ("open_time", "open", "high", "low", "close", "volume", "close_time")
 
@@ -24,6 +24,14 @@ def _polars(path: Path, doing: str) -> Any:
             f"{doing} {path} needs polars: pip install 'candlewick[parquet]'"
         ) from error
     return polars
+
+
+def check_parquet(otherwise: str) -> None:
+    """Raise DataError when there is nothing to write Parquet with; ``otherwise`` says what else."""
+    try:
+        _polars(Path("Parquet"), "writing")
+    except DataError as error:
+        raise DataError(f"{error}; {otherwise}") from None
 
 
 def read_parquet(path: Path) -> Rows:

@@ -54,7 +54,8 @@ def load_candles(
             since 1970, or ISO 8601 (without zone: UTC).
         symbol: of the candles; taken from the file's name when not given
             (``btc-perp-1m-2022-01.csv.gz`` is BTCUSDT).
-        interval: of the candles; taken from their usual spacing when not given.
+        interval: of the candles; taken from their usual spacing when not given, of a single one
+            from the file's name (``BTCUSDT-1d-2024-02-01.parquet``).
         on_problem: what to do about broken rows, duplicates and disorder.
         on_gap: what to do about missing candles.
 
@@ -94,6 +95,9 @@ def symbol_of(path: Path) -> str:
 def _interval_of(times: npt.NDArray[Any], path: Path) -> str:
     steps = np.diff(np.unique(times))
     if len(steps) == 0:
+        named = path.name.split("-")[1:2]
+        if named and named[0] in INTERVAL_MS:
+            return named[0]
         raise DataError(f"{path}: one candle does not tell its interval; give one")
     values, counts = np.unique(steps, return_counts=True)
     usual = int(values[np.argmax(counts)])

@@ -1,5 +1,6 @@
 """Binance USDⓈ-M futures: REST, streams, and the venue behind the `Venue` protocol."""
 
+from candlewick.venues.binance.history import CandleSource, candle_source
 from candlewick.venues.binance.keys import ApiKeys
 from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.tally import Malformed, OnMalformed
@@ -10,7 +11,9 @@ __all__ = [
     "ApiKeys",
     "BinanceSettings",
     "BinanceVenue",
+    "CandleSource",
     "Malformed",
     "MarketWatcher",
     "OnMalformed",
+    "candle_source",
 ]

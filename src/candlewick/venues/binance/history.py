@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 from candlewick.errors import ValidationError
 from candlewick.models import Candle, interval_ms
 from candlewick.venues.binance import endpoints
 from candlewick.venues.binance.answers import KlineRow
+from candlewick.venues.binance.clock import ServerClock
+from candlewick.venues.binance.limits import Limits
 from candlewick.venues.binance.rest import RestClient
+from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.tally import Tally
 
-__all__ = ["CandleSource"]
+__all__ = ["CandleSource", "candle_source"]
 
 _MOST = 1_000  # rows of one answer, at the weight of 5
 _GAP = 99  # rows of one answer, at the weight of 1
@@ -63,6 +67,27 @@ class CandleSource:
         closed = [row for row in rows if row[0] < listed or follows]
         return self._candles(symbol, interval, closed), listed, len(rows) == _GAP
 
+    async def first_open(self, symbol: str, interval: str) -> int:
+        """Open time of the first candle that the exchange has, UTC ms; 0 when there is none."""
+        rows = await self._rows(
+            {"symbol": symbol, "interval": interval, "startTime": 1, "limit": 1}
+        )
+        return rows[0][0] if rows else 0
+
+    async def between(self, symbol: str, interval: str, start: int, end: int) -> list[Candle]:
+        """Closed candles with open times from ``start`` to before ``end``, oldest first."""
+        found: list[KlineRow] = []
+        while start < end:
+            rows = await self._rows(
+                {"symbol": symbol, "interval": interval, "startTime": start, "limit": _MOST}
+            )
+            closed = rows[:-1]  # whether the last one is, the next answer tells
+            found += [row for row in closed if start <= row[0] < end]
+            if len(rows) < _MOST or rows[-1][0] <= start:
+                break  # there are no more, or the answer is not what was asked for
+            start = rows[-1][0]
+        return self._candles(symbol, interval, found)
+
     async def _rows(self, params: dict[str, str | int]) -> list[KlineRow]:
         rows = await self._rest.call(endpoints.KLINES, params, weight=_weight(params["limit"]))
         return sorted(rows, key=lambda row: row[0])
@@ -85,3 +110,18 @@ def _weight(limit: str | int) -> int:
         if int(limit) < below:
             return weight
     return 10
+
+
+@asynccontextmanager
+async def candle_source(settings: BinanceSettings) -> AsyncIterator[CandleSource]:
+    """A source that needs neither keys nor a venue, for as long as the context lasts.
+
+    It knows the limits of the exchange, and obeys them; ``settings.max_wait_s`` is how long it
+    waits for them.
+    """
+    clock, tally = ServerClock(), Tally()
+    limits = Limits(settings, clock)
+    async with RestClient(settings, None, clock, limits, tally) as rest:
+        await rest.sync_clock()
+        limits.adopt((await rest.call(endpoints.INFO)).rateLimits)
+        yield CandleSource(rest, tally)
