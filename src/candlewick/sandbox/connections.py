@@ -181,8 +181,9 @@ class Connection:
         name = str(self._ping).encode()
         done = self._pings[name] = asyncio.get_running_loop().create_future()
         try:
-            await self.socket.ping(name)
-            await asyncio.wait_for(done, timeout_s)
+            async with asyncio.timeout(timeout_s):  # wait_for can swallow a cancel, up to 3.11
+                await self.socket.ping(name)
+                await done
         except (TimeoutError, ConnectionError, RuntimeError):
             return  # it does not read, or is gone: nobody waits for it
         finally:
