@@ -280,8 +280,19 @@ def test_a_cancel_that_came_too_late_is_no_end(play: Any, cancelled: Any) -> Non
     assert cancelled(game.signal(SignalAction.CANCEL)) == [], "it is being cancelled already"
     game.reject(entry, -2011)
     assert game.only(ENTRY).status is S.ACKNOWLEDGED, "the update that ends it is on its way"
+    assert game.engine.is_closing, "and it is waited for"
     game.fill_all(entry)
     assert game.quantity == 1.0
+
+
+def test_a_cancel_that_was_refused_is_waited_for_until_the_order_is_heard_of(play: Any) -> None:
+    game = play()
+    entry = game.enter(price=99.0)
+    game.acknowledge(entry)
+    game.signal(SignalAction.CANCEL)
+    game.reject(entry, -2011)
+    game.acknowledge(entry)  # it rests still
+    assert not game.engine.is_closing
 
 
 def test_time_never_goes_back(play: Any) -> None:

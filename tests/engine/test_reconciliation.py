@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -278,6 +279,23 @@ def test_an_answer_asked_for_before_a_fill_does_not_overwrite_it_whatever_its_ti
     current = AccountSnapshot(0, 1.0, (), (order(stop.client_id),), (), engine.fills_booked)
     assert of(PositionChanged, engine.on_snapshot(current))
     assert engine.balance == 1.0
+
+
+def test_an_order_that_ended_while_the_account_was_asked_for_does_not_come_back() -> None:
+    """The list was made before the order ended; taken for new, it would rest in the books alone."""
+    engine, _, stop = holding()
+    fills, ends = engine.fills_booked, engine.orders_ended
+    engine.on_order_update(OrderUpdate(stop.client_id, SYMBOL, OrderStatus.EXPIRED, engine.now))
+    (again,) = [o for o in engine.orders_of(SYMBOL) if o.purpose is OrderPurpose.STOP]
+    late = msgspec.structs.replace(
+        snapshot(engine.now + 60_000, quantity=1.0, orders=[order(stop.client_id)]),
+        fills_known=fills, ends_known=ends,
+    )  # fmt: skip
+    engine.on_snapshot(late)
+    assert [o.client_id for o in engine.orders_of(SYMBOL)] == [again.client_id]
+    fresh = msgspec.structs.replace(late, ends_known=engine.orders_ended)
+    claimed = [c.order.client_id for c in of(OrderChanged, engine.on_snapshot(fresh))]
+    assert claimed == [stop.client_id], "asked for after its end, it rests after all"
 
 
 quantities = st.integers(-3, 3).map(lambda n: n * 0.5)

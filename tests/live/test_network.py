@@ -342,6 +342,58 @@ def test_a_position_closed_by_hand_is_noticed_after_a_reconnect(tmp_path: Path) 
     assert not venue.exchange.open_orders()
 
 
+def test_what_was_missed_is_in_the_books_before_the_run_ends(tmp_path: Path) -> None:
+    """The stop has closed the position, and no message has told so."""
+    systems = []
+
+    async def script(system: TradingSystem, venue: LateVenue) -> None:
+        systems.append(system)
+        venue.candle(100.0)
+        await until(system, lambda: is_protected(system))
+        venue._note(venue.exchange.tick(SYMBOL, 80.0, utc_now_ms()))
+
+    outcome, venue = play(tmp_path, script)
+    assert outcome.exit_code is ExitCode.OK
+    (engine,) = [system.engine for system in systems]
+    assert engine.fills_booked == len(venue.fills) == 2
+    assert engine.position_of(SYMBOL).is_flat
+    assert engine.balance == pytest.approx(venue.exchange.balance)
+    booked = {
+        fill["trade_id"]
+        for record in records_of(tmp_path)
+        if record["type"] == "account_snapshot"
+        for fill in record["data"]["fills"]
+    }
+    assert {fill.trade_id for fill in venue.fills} <= booked
+    kinds = [record["type"] for record in records_of(tmp_path)]
+    assert "trade_completed" in kinds
+
+
+def test_the_end_of_an_order_that_was_gone_when_cancelled_is_waited_for(tmp_path: Path) -> None:
+    class Gone(LateVenue):
+        """Orders end unheard; a cancel is refused, and only later the end is told."""
+
+        async def cancel(self, order: Order, time: int) -> None:
+            self._note(self.exchange.cancel(order.client_id, order.symbol, utc_now_ms()))
+            end = self.known[order.client_id]
+            refused = msgspec.structs.replace(end, status=OrderStatus.REJECTED, code=-2011)
+            self._tell([refused])
+            asyncio.get_running_loop().call_later(0.1, lambda: self._tell([end]))
+
+    class Rests(Strategy):
+        def on_candle(self, candle: Candle) -> None:
+            self.buy(size=1.0, price=50.0, stop=40.0)
+
+    async def script(system: TradingSystem, venue: LateVenue) -> None:
+        venue.candle(100.0)
+        orders = system.engine.symbols[SYMBOL].orders
+        await until(system, lambda: any(o.status.is_working for o in orders.values()))
+
+    outcome, _ = play(tmp_path, script, venue=Gone(), strategy=Rests())
+    assert outcome.exit_code is ExitCode.OK
+    assert "order_canceled" in [record["type"] for record in records_of(tmp_path)]
+
+
 def test_snapshots_that_fail_are_asked_for_again_before_any_entry(tmp_path: Path) -> None:
     venue = LateVenue()
     venue.snapshots_fail = 3

@@ -213,8 +213,11 @@ class TradingEngine(EngineView):
         if state is None or order is None:
             return _NOTHING  # somebody else's, or old news
         if update.code == _UNKNOWN_ON_CANCEL:
-            state.cancelling.discard(update.client_id)  # it is final; the update says how
+            state.cancelling.discard(update.client_id)
+            state.ending.add(update.client_id)  # it is final; another update says how
             return _NOTHING
+        if state.ending:
+            state.ending.discard(update.client_id)
         changed = apply_update(order, update)
         if changed is order:
             return _NOTHING
@@ -232,7 +235,8 @@ class TradingEngine(EngineView):
 
     def _end_order(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:
         """An order is final and all its fills are booked: what follows from it may follow."""
-        state.end(order.client_id, update.time)
+        self.orders_ended += 1
+        state.end(order.client_id, update.time, self.orders_ended)
         self._after_update(state, order, update)
 
     def _after_update(self, state: SymbolState, order: Order, update: OrderUpdate) -> None:

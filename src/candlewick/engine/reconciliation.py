@@ -97,7 +97,8 @@ class Reconciler:
         }
         self._note_foreign(state, listed)
         for order in sorted(listed.values(), key=lambda order: -order.quantity):
-            self._claim(state, order, snapshot.time)
+            if not _has_ended_since(state, order, snapshot):
+                self._claim(state, order)
         for order in list(state.orders.values()):
             if order.client_id not in listed:
                 self._ask_for(order)
@@ -116,17 +117,12 @@ class Reconciler:
 
     # -- orders ----------------------------------------------------------------------------------
 
-    def _claim(self, state: SymbolState, order: Order, time: int) -> None:
-        """Take an order that rests at the exchange into the books, if it is ours.
-
-        ``time`` (UTC ms) is when it was listed: one that has ended since does not come back.
-        """
+    def _claim(self, state: SymbolState, order: Order) -> None:
+        """Take an order that rests at the exchange into the books, if it is ours."""
         name = parse_client_id(order.client_id)
         if name is None:
             return  # somebody else's: left alone
         known = state.orders.get(order.client_id)
-        if known is None and state.ended.get(order.client_id, -1) >= time:
-            return
         if known is not None:
             self._confirm(state, known, order)
         else:
@@ -192,3 +188,12 @@ class Reconciler:
         stop = state.instrument.round_stop(price * (1.0 - sign * self.settings.default_stop), side)
         state.plan = msgspec.structs.replace(plan, stop=stop)
         state.unprotected_since = state.unprotected_since or self.desk.now
+
+
+def _has_ended_since(state: SymbolState, order: Order, snapshot: AccountSnapshot) -> bool:
+    """True for an order whose end was heard of after the account was asked for: it is old news."""
+    ended = state.ended.get(order.client_id)
+    if ended is None:
+        return False
+    time, number = ended
+    return number > snapshot.ends_known if snapshot.ends_known >= 0 else time >= snapshot.time

@@ -40,7 +40,8 @@ class SymbolState:
     the position now; ``successor`` maps an exit that is being replaced to the one that will take
     its place. ``booked`` is what the fills of each order have come to; an order that is final by
     the exchange's word stays in ``orders`` until all its fills are booked, and ``awaited`` has that
-    word. ``ended`` has the times at which the last orders ended. ``foreign`` are orders that are
+    word. ``ending`` are those that were not there to be cancelled, and whose end is still to be
+    told; ``ended`` has the times and numbers of the last ends. ``foreign`` are orders that are
     not ours, as last listed. ``unprotected_since`` is the time of the fill that no confirmed stop
     covers, or 0, ``looked_at`` when something was last done about that; ``alarms`` are those that
     last.
@@ -50,7 +51,7 @@ class SymbolState:
 
     __slots__ = (
         "after_close", "alarms", "awaited", "booked", "cancelling", "close_attempts",
-        "closing_reason", "ended", "foreign", "histories", "instrument", "kept", "ledger",
+        "closing_reason", "ended", "ending", "foreign", "histories", "instrument", "kept", "ledger",
         "looked_at", "orders", "plan", "plans", "position", "price", "refused_at", "stale",
         "stop_attempts", "stop_id", "successor", "target_id", "unknown", "unprotected_since",
         "unrealized", "verify",
@@ -65,7 +66,7 @@ class SymbolState:
         self.orders: dict[str, Order] = {}
         self.booked: dict[str, float] = {}
         self.awaited: dict[str, OrderUpdate] = {}
-        self.ended: dict[str, int] = {}
+        self.ended: dict[str, tuple[int, int]] = {}
         self.foreign: dict[str, Order] = {}
         self.plans: dict[str, Plan] = {}  # by the entry's client id
         self.plan = Plan()
@@ -81,6 +82,7 @@ class SymbolState:
         self.stop_attempts = 0
         self.refused_at = 0  # when the last stop was refused, or ended by itself
         self.cancelling: set[str] = set()
+        self.ending: set[str] = set()
         self.after_close: Signal | None = None
         self.unknown = ""  # why the state is unknown; empty when it is known
         self.stale = ""  # why the market data cannot be acted on; empty when it can
@@ -98,14 +100,18 @@ class SymbolState:
         self.booked[client_id] = total
         return total
 
-    def end(self, client_id: str, time: int) -> None:
-        """Take an order that is final out of the open ones; ``time`` is that of its end, UTC ms."""
+    def end(self, client_id: str, time: int, number: int) -> None:
+        """Take an order that is final out of the open ones.
+
+        ``time`` is that of its end, UTC ms; ``number`` counts the ends of the run.
+        """
         del self.orders[client_id]
         self.booked.pop(client_id, None)
         self.awaited.pop(client_id, None)
         self.cancelling.discard(client_id)
+        self.ending.discard(client_id)
         ended = self.ended
-        ended[client_id] = time
+        ended[client_id] = (time, number)
         if len(ended) > _ENDED:
             del ended[next(iter(ended))]
 

@@ -60,6 +60,7 @@ class EngineView:
         self.state = EngineState.STARTING
         self.failure: Exception | None = None
         self.fills_booked = 0
+        self.orders_ended = 0
         self.symbols = {symbol: SymbolState(item) for symbol, item in instruments.items()}
         self._guardrails = Guardrails(self.risk)
         self._desk = Desk(run_id, self._guardrails, can_ask=awaits_snapshot)
@@ -135,6 +136,7 @@ class EngineView:
             order.purpose is CLOSE
             or not order.status.is_working
             or order.client_id in state.cancelling
+            or order.client_id in state.ending
             for state in self.symbols.values()
             for order in state.orders.values()
         )

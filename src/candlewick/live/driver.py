@@ -8,7 +8,7 @@ from typing import Protocol
 from candlewick.backtesting import Run
 from candlewick.live.feed import CandleFeed
 from candlewick.live.shell import EngineShell
-from candlewick.models import Event, EventKind
+from candlewick.models import AccountSnapshot, Event, EventKind
 from candlewick.venues import SimulatedVenue
 
 __all__ = ["Driver", "SimulatedDriver"]
@@ -25,6 +25,9 @@ class Driver(Protocol):
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until no order is under way, at most ``timeout_s``."""
+
+    async def verify(self, timeout_s: float) -> AccountSnapshot:
+        """Ask the exchange for the account, for the engine's books too, and settle again."""
 
     @property
     def progress(self) -> float:
@@ -91,6 +94,10 @@ class SimulatedDriver:
                 if not self._venue.tick(symbol, state.price, self.shell.engine.now):
                     break
                 await self.shell.bus.drain()
+
+    async def verify(self, timeout_s: float) -> AccountSnapshot:
+        """Return the account; the engine has been told all that happened to it."""
+        return await self._venue.snapshot()
 
     async def close(self) -> None:
         """There is nothing to let go of."""

@@ -11,6 +11,7 @@ import msgspec
 from candlewick.data import Aggregator
 from candlewick.live.shell import EngineShell
 from candlewick.models import (
+    AccountSnapshot,
     Candle,
     Event,
     EventKind,
@@ -166,24 +167,33 @@ class NetworkDriver:
 
     async def _reconcile(self) -> bool:
         """Fetch the account and hand it to the engine; False when the exchange did not answer."""
-        known = self.shell.engine.fills_booked
-        self._is_old = False
-        self._asked_at = asyncio.get_running_loop().time()
         try:
-            answer = await self._venue.snapshot(self._since)
+            snapshot = await self._fetch()
         except Exception as error:  # noqa: BLE001 - it is asked again, entries stay blocked
             _log.warning("the account could not be fetched: %s", error)
             return False
         if self._is_old:
             return False  # the account's stream has come back meanwhile: ask again
-        snapshot = msgspec.structs.replace(answer, fills_known=known)
+        await self._hand_over(snapshot)
+        self.shell.tally.begin(self.shell.engine.equity)
+        return True
+
+    async def _fetch(self) -> AccountSnapshot:
+        """Fetch the account with the fills that may be missing; it knows what we knew before."""
+        engine = self.shell.engine
+        fills, ends = engine.fills_booked, engine.orders_ended
+        self._is_old = False
+        self._asked_at = asyncio.get_running_loop().time()
+        snapshot = await self._venue.snapshot(self._since)
+        return msgspec.structs.replace(snapshot, fills_known=fills, ends_known=ends)
+
+    async def _hand_over(self, snapshot: AccountSnapshot, timeout_s: float | None = None) -> None:
+        """Have the engine bring its books in line."""
         if snapshot.fills:
             # the last fills are asked for again: a later answer may bring older ones
             self._since = max(self._since, snapshot.fills[-1].time - 60_000)
         self.shell.publish(Event(EventKind.ACCOUNT_UPDATED, snapshot, snapshot.time))
-        await self.shell.bus.drain()
-        self.shell.tally.begin(self.shell.engine.equity)
-        return True
+        await self.shell.bus.drain(timeout_s)
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until no order is under way and nothing is to be closed."""
@@ -202,6 +212,17 @@ class NetworkDriver:
             if not shell.engine.is_closing:
                 return
             await shell.progress()
+
+    async def verify(self, timeout_s: float) -> AccountSnapshot:
+        """Fetch the account, bring the engine's books in line with it, and settle what follows.
+
+        Raises:
+            VenueError: the exchange could not be asked.
+        """
+        snapshot = await self._fetch()
+        await self._hand_over(snapshot, timeout_s)
+        await self.settle(timeout_s)
+        return snapshot
 
     async def close(self) -> None:
         """End the streams; orders and positions stay as they are."""

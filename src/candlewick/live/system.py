@@ -24,7 +24,7 @@ from candlewick.live.shell import EngineShell
 from candlewick.live.status import PositionStatus, Status
 from candlewick.live.tally import Tally
 from candlewick.live.verification import problems_with
-from candlewick.models import AccountSnapshot, Event, EventKind, OrderPurpose, SignalAction
+from candlewick.models import Event, EventKind, OrderPurpose, SignalAction
 from candlewick.monitoring import tuned_collector
 from candlewick.risk import RiskSettings
 from candlewick.venues import SimulatedVenue, Venue
@@ -258,28 +258,23 @@ class TradingSystem:
             self.recorder.stop_requested(policy, reason)
             await self.shell.act(self.engine.begin_stop(policy, reason))
             await self.driver.settle(self.settings.drain_timeout_s)
-            snapshot, problems = await self._verify(policy)
+            problems = await self._verify(policy)
             self.recorder.reconciled(not problems, problems)
             delay_s = _BACKOFF_S * 2**attempt if self.over_network else 0.0
             if not problems or time.monotonic() + delay_s > deadline:
                 break
             self.recorder.cleanup("again", attempt=attempt + 1, problems=problems)
             await asyncio.sleep(delay_s)
-            if snapshot is not None:
-                self.shell.publish(Event(EventKind.ACCOUNT_UPDATED, snapshot, snapshot.time))
-                await self.bus.drain(self.settings.drain_timeout_s)
         return problems
 
-    async def _verify(self, policy: StopPolicy) -> tuple[AccountSnapshot | None, list[str]]:
+    async def _verify(self, policy: StopPolicy) -> list[str]:
         """Ask the exchange whether the account is as the policy wants it."""
-        known = self.engine.fills_booked
         try:
-            snapshot = await self.venue.snapshot()
+            snapshot = await self.driver.verify(self.settings.drain_timeout_s)
         except Exception as error:  # noqa: BLE001 - not knowing is not being flat
             self.recorder.error(error, traceback.format_exc(), "verifying")
-            return None, [f"the account could not be asked for: {error}", *self.what_is_left()]
-        problems = problems_with(snapshot, self.engine, policy)
-        return msgspec.structs.replace(snapshot, fills_known=known), problems
+            return [f"the account could not be asked for: {error}", *self.what_is_left()]
+        return problems_with(snapshot, self.engine, policy)
 
     def _exit_code(self, problems: list[str]) -> ExitCode:
         if problems:

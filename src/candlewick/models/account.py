@@ -50,9 +50,9 @@ class AccountSnapshot(msgspec.Struct, frozen=True):
     """The account as the exchange reports it at ``time`` (UTC ms).
 
     ``balance`` is the wallet balance without open profit. ``orders`` holds normal and
-    conditional orders alike; ``fills`` those since the time that was asked for. ``fills_known`` is
-    how many fills the asker had booked before it asked: if it has booked more since, the answer
-    is older than its knowledge. -1 leaves that to the times.
+    conditional orders alike; ``fills`` those since the time that was asked for. ``fills_known`` and
+    ``ends_known`` are how many fills the asker had booked, and how many of its orders had ended,
+    before it asked: what came since is newer than the answer. -1 leaves that to the times.
     """
 
     time: int
@@ -61,3 +61,4 @@ class AccountSnapshot(msgspec.Struct, frozen=True):
     orders: tuple[Order, ...] = ()
     fills: tuple[Fill, ...] = ()
     fills_known: int = -1
+    ends_known: int = -1
