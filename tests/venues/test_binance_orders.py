@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -218,6 +219,45 @@ async def test_a_market_order_whose_fill_is_not_heard_is_asked_for(
     await heard.until(lambda: "filled" in heard.statuses(order))
     assert [fill.client_id for fill in heard.fills] == [order.client_id]
     assert venue.tally.events["orders_not_confirmed"] == 1
+
+
+async def test_a_market_order_is_asked_for_until_it_has_ended(
+    exchange: FakeExchange, connect: Connect
+) -> None:
+    venue, heard = await connect(confirm_after_s=0.05)
+    exchange.silent_fills, exchange.market_fills = True, False
+    order = market()
+    await venue.submit(order)
+    await exchange.until(lambda: len(exchange.seen("GET", "/fapi/v1/order")) > 1)
+    assert heard.statuses(order) == ["acknowledged"]
+    exchange.fill_quietly(order.client_id, 0.01)
+    await heard.until(lambda: "filled" in heard.statuses(order))
+
+
+async def test_an_order_that_is_going_out_still_is_not_taken_for_lost(
+    exchange: FakeExchange, connect: Connect
+) -> None:
+    """Its window has passed since it was decided, but limits or the network have held it up."""
+    venue, heard = await connect()
+    order, arrived, released = market(), asyncio.Event(), asyncio.Event()
+
+    async def hold(_: Json) -> None:
+        arrived.set()
+        await released.wait()
+
+    exchange.script("POST", "/fapi/v1/order", hold)
+    sending = asyncio.create_task(venue.submit(order))
+    await arrived.wait()
+    begun = time.monotonic()
+    while time.monotonic() - begun < 0.6:  # window and grace are 0.4 s
+        answer = await venue.query(order)
+        assert answer is not None
+        assert answer.status is OrderStatus.UNKNOWN
+        await asyncio.sleep(0.05)
+    released.set()
+    await sending
+    await heard.until(lambda: "filled" in heard.statuses(order))
+    assert "rejected" not in heard.statuses(order)
 
 
 async def test_a_stream_that_never_tells_of_an_order_is_replaced(

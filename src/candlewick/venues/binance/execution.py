@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -41,6 +42,7 @@ _METHODS = {
     endpoints.PLACE_ALGO.path: {"POST": "algoOrder.place", "DELETE": "algoOrder.cancel"},
 }
 _OVERLOAD_ATTEMPTS = 8
+_RARELY_S = 30.0
 _GONE = (Code.UNKNOWN_ORDER, Code.NO_SUCH_ORDER)
 _DUPLICATE_ID = -4116
 
@@ -90,7 +92,7 @@ class Execution:
         tracked = self._register.sent(order)
         closes = order.reduce_only or order.close_position
         try:
-            await self._place(order, tracked, Urgency.CLOSE if closes else Urgency.OPEN)
+            await self._send(order, tracked, Urgency.CLOSE if closes else Urgency.OPEN)
         except OutcomeUnknown as error:
             if error.sent:
                 _log.warning("%s: %s; it is asked for", order.client_id, error)
@@ -105,6 +107,15 @@ class Execution:
                 self._tell(order, OrderStatus.REJECTED, error)
         except RateLimited as error:
             self._tell(order, OrderStatus.REJECTED, error)
+
+    async def _send(self, order: Order, tracked: Tracked, urgency: Urgency) -> None:
+        """Place an order, and note for how long it may have been under way."""
+        tracked.is_going_out = True
+        try:
+            await self._place(order, tracked, urgency)
+        finally:
+            tracked.is_going_out = False
+            tracked.sent_at = time.monotonic()
 
     async def _place(self, order: Order, tracked: Tracked, urgency: Urgency) -> None:
         """Send until it has arrived; only what surely has not arrived is sent again."""
@@ -189,19 +200,27 @@ class Execution:
     async def _follow(self, tracked: Tracked) -> None:
         """See to it that the account's stream tells of an order that was accepted.
 
-        A market order ends at once: when nothing was heard of its end, it is asked for. A stream
-        that has told nothing of an order at all is not to be trusted.
+        A market order ends at once: until its end was heard of, it is asked for. A stream that has
+        told nothing of an order at all is not to be trusted.
         """
         order = tracked.order
         await asyncio.sleep(self._settings.confirm_after_s)
         if order.type is OrderType.MARKET and not tracked.is_final:
             self._tally.events["orders_not_confirmed"] += 1
-            self._resolver.start(order)
+            self._spawn(self._until_final(tracked), f"end of {order.client_id}")
         if tracked.heard:
             return
         await asyncio.sleep(self._settings.stale_after_s)
         if not tracked.heard:
             self._suspect(f"the stream has not told of {order.client_id}")
+
+    async def _until_final(self, tracked: Tracked) -> None:
+        """Ask for an order until it has ended, less and less often."""
+        pause_s = self._settings.confirm_after_s
+        while not tracked.is_final:
+            self._resolver.start(tracked.order)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _RARELY_S)
 
     def _tell(self, order: Order, status: OrderStatus, error: VenueError) -> None:
         self._reporter.told(

@@ -17,12 +17,17 @@ _ORDERS = 5_000  # orders and trades of so many orders are remembered
 
 
 class Tracked:
-    """One order of ours: when it was sent, and how much is known of it since."""
+    """One order of ours: when it was sent, and how much is known of it since.
 
-    __slots__ = ("accepted", "heard", "is_final", "order", "sent_at")
+    ``is_going_out`` is true from its sending to the answer, which limits and lost connections can
+    hold up; ``sent_at`` is a time (monotonic seconds) after which it has not been sent.
+    """
+
+    __slots__ = ("accepted", "heard", "is_final", "is_going_out", "order", "sent_at")
 
     def __init__(self, order: Order) -> None:
         self.order = order
+        self.is_going_out = False
         self.sent_at = time.monotonic()
         self.accepted = False  # the exchange has confirmed it, one way or another
         self.heard = False  # the account's stream has told of it

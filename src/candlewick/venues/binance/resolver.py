@@ -119,6 +119,8 @@ class Resolver:
         tracked = self._register.get(order.client_id)
         if tracked is None:
             return False
+        if tracked.is_going_out:
+            return True
         window_s = self._settings.recv_window_ms / 1e3 + self._settings.not_found_grace_s
         return time.monotonic() - tracked.sent_at < window_s
 
