@@ -27,8 +27,9 @@ from candlewick.models import (
     OrderUpdate,
     Side,
 )
-from candlewick.sandbox import Fault, FaultKind, Sandbox, SandboxSettings
+from candlewick.sandbox import Fault, Sandbox, SandboxSettings
 from candlewick.venues.binance import ApiKeys, BinanceSettings, BinanceVenue
+from tests.fault_rules import ALONE, STATES, goes_over_ws, mixture
 from tests.venues.conftest import Heard
 
 BTC = "BTCUSDT"
@@ -37,51 +38,7 @@ _MARKET = market_of(synthetic_market([BTC], candles=CANDLES, seed=3))
 _ENDS = {
     "FILLED": "filled", "CANCELED": "canceled", "EXPIRED": "expired", "REJECTED": "rejected",
 }  # fmt: skip
-K = FaultKind
-
-ALONE: list[tuple[Fault, ...]] = [
-    (),
-    (Fault(kind=K.HTTP_ERROR, match="POST *", rate=0.3, status=503),),
-    (Fault(kind=K.HTTP_ERROR, match="POST /fapi/v1/*rder", count=1, status=429),),
-    (Fault(kind=K.HTTP_ERROR, match="POST /fapi/v1/algoOrder", count=1, status=418),),
-    (Fault(kind=K.SLOW, rate=0.3, delay_ms=150),),
-    (Fault(kind=K.SLOW, match="POST *", rate=0.2, delay_ms=900),),
-    (Fault(kind=K.LOSE_REQUEST, rate=0.25),),
-    (Fault(kind=K.LOSE_REPLY, rate=0.25),),
-    (Fault(kind=K.LOSE_REPLY, match="POST *", rate=0.5, status=503, code=-1007),),
-    (Fault(kind=K.LOSE_REPLY, match="WS *", rate=0.5),),
-    (Fault(kind=K.DROP, route="private", rate=0.3),),
-    (Fault(kind=K.DROP, route="market", rate=0.3),),
-    (Fault(kind=K.DELAY, rate=0.3, delay_ms=60),),
-    (Fault(kind=K.DUPLICATE, rate=0.5),),
-    (Fault(kind=K.REORDER, rate=0.3),),
-    (Fault(kind=K.GARBAGE, rate=0.3),),
-    (Fault(kind=K.UNKNOWN_EVENT, rate=0.3), Fault(kind=K.UNKNOWN_FIELD, rate=0.5)),
-    (Fault(kind=K.CUT, rate=0.03),),
-    (Fault(kind=K.STALL, route="market", skip=6, count=1),),
-    (Fault(kind=K.STALL, route="private", skip=3, count=1),),
-    (
-        Fault(kind=K.REFUSE_USER_STREAM, count=2),
-        Fault(kind=K.CUT, route="private", skip=4, count=1),
-    ),
-    (Fault(kind=K.EXPIRE_LISTEN_KEY, route="private", skip=3, count=1),),
-    (Fault(kind=K.REJECT_TRIGGER, count=2),),
-    (Fault(kind=K.PARTIAL_FILLS, value=7),),
-    (Fault(kind=K.SKEW, value=20_000),),
-    (Fault(kind=K.PARTIAL_FILLS, value=7), Fault(kind=K.DROP, route="private", rate=0.3)),
-    (Fault(kind=K.PARTIAL_FILLS, value=7), Fault(kind=K.REORDER, route="private", rate=0.3)),
-]  # fmt: skip
-
-
-def mixture(seed: int) -> tuple[Fault, ...]:
-    """Some faults at random, rare enough that there is progress."""
-    rng = random.Random(seed)
-    chosen = rng.sample([f for group in ALONE for f in group if f.kind is not K.SKEW], 5)
-    return tuple(
-        f if f.count or f.kind is K.PARTIAL_FILLS
-        else msgspec.structs.replace(f, rate=rng.uniform(0.01, 0.1))
-        for f in chosen
-    )  # fmt: skip
+_NAMES = list(ALONE)
 
 
 class Robot:
@@ -182,8 +139,6 @@ def _event(kind: EventKind, payload: Any) -> Any:
 
 
 async def play(faults: Sequence[Fault], seed: int, rounds: int) -> list[dict[str, Any]]:
-    matches = "".join(fault.match for fault in faults)
-    over_ws = "WS" in matches or (seed % 2 == 0 and "POST" not in matches)
     settings = SandboxSettings(speed=2_400.0, ticks=6, seed=seed, start="now")
     async with Sandbox(_MARKET, settings) as sandbox:
         heard = Heard()
@@ -193,7 +148,7 @@ async def play(faults: Sequence[Fault], seed: int, rounds: int) -> list[dict[str
                 at, backoff_min_s=0.01, backoff_max_s=0.1, request_timeout_s=0.7,
                 recv_window_ms=500, not_found_grace_s=0.2, confirm_after_s=0.15,
                 late_candle_s=0.05, stale_after_s=0.6, heartbeat_s=0.6, max_entry_delay_s=0.2,
-                orders_over_ws=over_ws,
+                orders_over_ws=goes_over_ws(faults, seed),
             ),
             ApiKeys(sandbox.api_key, sandbox.api_secret),
             on_malformed=heard.take_malformed, on_fatal=heard.fatal.append,
@@ -293,12 +248,11 @@ def end_of(sandbox: Sandbox, order: Order) -> tuple[str, ...]:
     return (_ENDS[orders[0].status],) if orders else ("rejected",)
 
 
-@pytest.mark.parametrize("number", range(len(ALONE)))
-async def test_each_fault_alone(number: int) -> None:
-    report = await play(ALONE[number], number, rounds=3)
+@pytest.mark.parametrize("name", _NAMES)
+async def test_each_fault_alone(name: str) -> None:
+    report = await play(ALONE[name], _NAMES.index(name), rounds=3)
     for rule in report:
-        is_state = rule["kind"] in ("reject_trigger", "partial_fills", "skew")
-        assert rule["hit"] or is_state, f"{rule} has not struck"
+        assert rule["hit"] or rule["kind"] in STATES, f"{rule} has not struck"
 
 
 @pytest.mark.parametrize("seed", range(4))
