@@ -394,6 +394,48 @@ def test_the_end_of_an_order_that_was_gone_when_cancelled_is_waited_for(tmp_path
     assert "order_canceled" in [record["type"] for record in records_of(tmp_path)]
 
 
+def test_an_order_that_was_cancelled_before_its_turn_to_be_sent_stays_here(tmp_path: Path) -> None:
+    """The entry before it has filled, but the answer to its sending has not come."""
+
+    class Slow(LateVenue):
+        def __init__(self) -> None:
+            super().__init__()
+            self.released = asyncio.Event()
+
+        async def submit(self, order: Order) -> None:
+            await super().submit(order)
+            if order.client_id.endswith("000001-entry"):
+                await self.released.wait()
+
+    class Twice(Strategy):
+        def on_candle(self, candle: Candle) -> None:
+            if self.position.is_flat:
+                self.buy(size=1.0, stop=40.0)
+            elif len(self.orders) == 1:
+                self.buy(size=1.0, price=50.0)
+            else:
+                self.cancel_entries()
+
+    async def script(system: TradingSystem, venue: LateVenue) -> None:
+        assert isinstance(venue, Slow)
+        orders = system.engine.symbols[SYMBOL].orders
+        venue.candle(100.0)
+        await until(system, lambda: is_protected(system) and len(orders) == 1)
+        venue.candle(101.0)
+        await until(system, lambda: len(orders) == 2)
+        venue.candle(102.0)
+        await until(system, lambda: len(orders) == 1)
+        venue.released.set()
+
+    outcome, venue = play(tmp_path, script, venue=Slow(), strategy=Twice())
+    assert outcome.exit_code is ExitCode.OK
+    assert [order.client_id[-5:] for order in venue.sent] == ["entry", "-stop", "close"]
+    withheld = [r["data"] for r in records_of(tmp_path) if r["type"] == "order_withheld"]
+    assert [data["code"] for data in withheld] == ["withdrawn"]
+    ends = [r["data"]["client_id"] for r in records_of(tmp_path) if r["type"] == "order_canceled"]
+    assert withheld[0]["client_id"] in ends
+
+
 def test_snapshots_that_fail_are_asked_for_again_before_any_entry(tmp_path: Path) -> None:
     venue = LateVenue()
     venue.snapshots_fail = 3

@@ -260,6 +260,29 @@ async def test_an_order_that_is_going_out_still_is_not_taken_for_lost(
     assert "rejected" not in heard.statuses(order)
 
 
+async def test_an_order_that_is_cancelled_while_it_goes_out_is_cancelled_when_it_is_there(
+    exchange: FakeExchange, connect: Connect
+) -> None:
+    """A cancel that overtook the order would find nothing, and the order would rest for ever."""
+    venue, heard = await connect()
+    order = Order("cw-t-000003-entry", BTC, Side.BUY, OrderType.LIMIT, 0.01, price=49_000.0)
+    arrived, released = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: Json) -> None:
+        arrived.set()
+        await released.wait()
+
+    exchange.script("POST", "/fapi/v1/order", hold)
+    sending = asyncio.create_task(venue.submit(order))
+    await arrived.wait()
+    await venue.cancel(order, 0)
+    released.set()
+    await sending
+    await heard.until(lambda: "canceled" in heard.statuses(order))
+    assert exchange.orders[order.client_id]["status"] == "CANCELED"
+    assert "rejected" not in heard.statuses(order)
+
+
 async def test_a_stream_that_never_tells_of_an_order_is_replaced(
     exchange: FakeExchange, connect: Connect
 ) -> None:

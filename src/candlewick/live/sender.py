@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from candlewick.engine import Cancel, Query, Submit
+from candlewick.models import Order
 
 __all__ = ["Command", "Sender"]
 
@@ -20,22 +21,33 @@ _QUEUE = 10_000
 class Sender:
     """Runs ``carry`` for each command, in order within a lane; lanes do not wait for each other.
 
-    ``on_fatal`` takes what ``carry`` raises.
+    An order whose turn has not come is not sent any more once it is cancelled: ``withdrawn`` is
+    called with it. ``on_fatal`` takes what ``carry`` raises.
     """
 
     def __init__(
         self,
         carry: Callable[[Command], Awaitable[None]],
+        withdrawn: Callable[[Order], None],
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         self._carry = carry
+        self._withdrawn = withdrawn
         self._on_fatal = on_fatal
+        self._unsent: set[str] = set()  # orders whose turn has not come
         self._lanes: dict[tuple[str, bool], asyncio.Queue[Command]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def put(self, command: Command) -> None:
         """Queue a command; returns at once."""
         order = command.order
+        if isinstance(command, Submit):
+            self._unsent.add(order.client_id)
+        elif order.client_id in self._unsent:
+            if isinstance(command, Cancel):
+                self._unsent.remove(order.client_id)
+                self._withdrawn(order)
+            return  # and a question has its answer: it is still to be sent
         is_entry = isinstance(command, Submit) and not order.reduce_only
         key = (order.symbol, is_entry)
         lane = self._lanes.get(key)
@@ -49,11 +61,18 @@ class Sender:
         while True:
             command = await lane.get()
             try:
-                await self._carry(command)
+                if not isinstance(command, Submit) or self._may_go(command.order):
+                    await self._carry(command)
             except Exception as error:  # noqa: BLE001 - the system stops and cleans up
                 self._on_fatal(error)
             finally:
                 lane.task_done()
+
+    def _may_go(self, order: Order) -> bool:
+        """True for an order whose turn has come; False for one that was withdrawn meanwhile."""
+        waited = order.client_id in self._unsent
+        self._unsent.discard(order.client_id)
+        return waited
 
     async def drain(self) -> None:
         """Wait until everything queued so far has been carried out."""

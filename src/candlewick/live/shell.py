@@ -78,7 +78,7 @@ class EngineShell:
         self._progress = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0
-        self.sender = Sender(self._carry, on_fatal) if over_network else None
+        self.sender = Sender(self._carry, self._withdraw, on_fatal) if over_network else None
         handlers = {
             EventKind.CANDLE_CLOSED: self.on_candle_closed,
             EventKind.SIGNAL_GENERATED: self.on_signal_generated,
@@ -262,6 +262,19 @@ class EngineShell:
             order.client_id, order.symbol, OrderStatus.REJECTED, order.created_time,
             code=WOULD_TRIGGER if code is DenialCode.TRIGGER_PASSED else 0,
             message=f"withheld: {code}",
+        )  # fmt: skip
+        self.publish(Event(EventKind.ORDER_UPDATED, update, update.time))
+
+    def _withdraw(self, order: Order) -> None:
+        """An order was cancelled before its turn to be sent has come."""
+        code = DenialCode.WITHDRAWN
+        if self.journey is not None:
+            self.journey.withheld(order.client_id)
+        self.tally.withheld[code] += 1
+        self.recorder.withheld(order, code)
+        update = OrderUpdate(
+            order.client_id, order.symbol, OrderStatus.CANCELED, self.engine.now,
+            message="cancelled before it was sent",
         )  # fmt: skip
         self.publish(Event(EventKind.ORDER_UPDATED, update, update.time))
 

@@ -35,6 +35,7 @@ class DenialCode(StrEnum):
     TRIGGER_PASSED = "trigger_passed"
     UNKNOWN_STATE = "unknown_state"
     UNKNOWN_SYMBOL = "unknown_symbol"
+    WITHDRAWN = "withdrawn"
 
     @property
     def explanation(self) -> str:
@@ -64,6 +65,7 @@ _EXPLANATIONS = {
     DenialCode.TRIGGER_PASSED: "The price has passed the stop or target; the position is closed.",
     DenialCode.UNKNOWN_STATE: "An order or the position is not known for sure; it is asked for.",
     DenialCode.UNKNOWN_SYMBOL: "The strategy was not started with this symbol.",
+    DenialCode.WITHDRAWN: "The order was cancelled before it was sent.",
 }
 
 

@@ -86,10 +86,15 @@ class Execution:
     # -- placing ---------------------------------------------------------------------------------
 
     async def submit(self, order: Order) -> None:
-        """Send an order, and tell what came of it."""
+        """Send an order, and tell what came of it; cancel it if that was asked for meanwhile."""
         if order.symbol not in self._instruments:
             raise VenueError(f"{order.symbol} is not among the symbols of this connection")
         tracked = self._register.sent(order)
+        await self._submit(order, tracked)
+        if tracked.is_unwanted and not tracked.is_final:
+            await self.cancel(order)
+
+    async def _submit(self, order: Order, tracked: Tracked) -> None:
         closes = order.reduce_only or order.close_position
         try:
             await self._send(order, tracked, Urgency.CLOSE if closes else Urgency.OPEN)
@@ -240,11 +245,15 @@ class Execution:
         """Cancel an order, and tell what came of it.
 
         An order that is not there to be cancelled has ended: -2011 is told, and how it ended is
-        asked for. A cancel without an answer is sent again until there is one.
+        asked for. A cancel without an answer is sent again until there is one. An order that is
+        going out still is cancelled once it is known whether it has arrived.
         """
         if order.client_id in self._cancelling:
             return
-        self._register.sent(order)
+        tracked = self._register.sent(order)
+        if tracked.is_going_out:
+            tracked.is_unwanted = True
+            return
         try:
             await self._cancel(order)
         except Refused as error:

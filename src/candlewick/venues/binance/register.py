@@ -20,14 +20,18 @@ class Tracked:
     """One order of ours: when it was sent, and how much is known of it since.
 
     ``is_going_out`` is true from its sending to the answer, which limits and lost connections can
-    hold up; ``sent_at`` is a time (monotonic seconds) after which it has not been sent.
+    hold up, and ``is_unwanted`` when it is to be cancelled after that; ``sent_at`` is a time
+    (monotonic seconds) after which it has not been sent.
     """
 
-    __slots__ = ("accepted", "heard", "is_final", "is_going_out", "order", "sent_at")
+    __slots__ = (
+        "accepted", "heard", "is_final", "is_going_out", "is_unwanted", "order", "sent_at",
+    )  # fmt: skip
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self.is_going_out = False
+        self.is_unwanted = False
         self.sent_at = time.monotonic()
         self.accepted = False  # the exchange has confirmed it, one way or another
         self.heard = False  # the account's stream has told of it
