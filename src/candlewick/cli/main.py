@@ -22,6 +22,7 @@ COMMANDS = {
     "audit": ("audit", "Read, verify and replay an audit journal."),
     "data": ("data", "Fetch candles, look at files of them, convert or make some."),
     "sandbox": ("sandbox", "Serve an exchange for tests: the real protocol, on this machine."),
+    "doctor": ("doctor", "Say what would fail: machine, journal, exchange, keys."),
     "config": ("config", "Write or check a configuration file."),
 }
 

@@ -9,6 +9,7 @@ import msgspec
 from candlewick.venues.binance.messages import Amount, Number, NumberText, SideName
 
 __all__ = [
+    "AccountConfig",
     "AlgoAnswer",
     "ApiAnswer",
     "Balance",
@@ -118,6 +119,14 @@ class Commission(msgspec.Struct):
     symbol: str
     makerCommissionRate: Number
     takerCommissionRate: Number
+
+
+class AccountConfig(msgspec.Struct):
+    """What an account may do, and in which mode it is."""
+
+    canTrade: bool = True
+    dualSidePosition: bool = False
+    multiAssetsMargin: bool = False
 
 
 class PositionMode(msgspec.Struct):

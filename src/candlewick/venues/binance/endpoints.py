@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from candlewick.venues.binance.answers import (
+    AccountConfig,
     AlgoAnswer,
     Balance,
     BracketTable,
@@ -87,6 +88,9 @@ COMMISSION: Endpoint[Commission] = Endpoint("GET", "/fapi/v1/commissionRate", Co
 POSITION_MODE: Endpoint[PositionMode] = Endpoint(
     "GET", "/fapi/v1/positionSide/dual", PositionMode, weight=30
 )
+ACCOUNT_CONFIG: Endpoint[AccountConfig] = Endpoint(
+    "GET", "/fapi/v1/accountConfig", AccountConfig, weight=5
+)
 SET_POSITION_MODE: Endpoint[Any] = Endpoint(
     "POST", "/fapi/v1/positionSide/dual", Any, repeatable=True
 )
@@ -106,6 +110,7 @@ USER_TRADES: Endpoint[list[UserTrade]] = Endpoint(
 INCOME: Endpoint[list[Income]] = Endpoint("GET", "/fapi/v1/income", list[Income], weight=30)
 
 PLACE: Endpoint[OrderAnswer] = Endpoint("POST", "/fapi/v1/order", OrderAnswer, weight=0, orders=1)
+TRY: Endpoint[Any] = Endpoint("POST", "/fapi/v1/order/test", Any, repeatable=True)
 CANCEL: Endpoint[OrderAnswer] = Endpoint("DELETE", "/fapi/v1/order", OrderAnswer, repeatable=True)
 QUERY: Endpoint[OrderAnswer] = Endpoint("GET", "/fapi/v1/order", OrderAnswer)
 PLACE_ALGO: Endpoint[AlgoAnswer] = Endpoint(
