@@ -13,6 +13,7 @@ import pytest
 from candlewick.errors import ConfigError
 from candlewick.sandbox import Fault, FaultKind, load_faults, parse_faults
 from candlewick.sandbox.faults import Faults
+from candlewick.sandbox.wire import Params
 from tests.sandbox.conftest import Flow, Start
 from tests.sandbox.sandbox_client import SYMBOL, Client, Refused, table_of
 from tests.sandbox.test_sandbox_ws_api import Api
@@ -322,7 +323,7 @@ def test_skip_count_match_and_route() -> None:
     assert hits == [False, True, True, False, False]
     (report,) = faults.report()
     assert (report["seen"], report["hit"]) == (5, 2)
-    assert faults.request("POST /fapi/v1/order", "rest") is None
+    assert faults.request("POST /fapi/v1/order", "rest", Params({})) is None
 
 
 @pytest.mark.parametrize(
@@ -366,3 +367,12 @@ async def test_rules_over_the_control_endpoint(flowing: Flow) -> None:
     assert await client.control("DELETE", "/faults") == []
     with pytest.raises(ConfigError):
         parse_faults({"kind": "slow"})
+
+
+@pytest.mark.parametrize("name", ["newClientOrderId", "clientAlgoId", "origClientOrderId"])
+def test_a_fault_can_be_about_the_orders_of_a_name(name: str) -> None:
+    faults = Faults(faults=[Fault(kind=FaultKind.LOSE_REPLY, order="cw-*-stop")])
+    what = "POST /fapi/v1/algoOrder"
+    assert faults.request(what, "rest", Params({name: "cw-a-000002-stop"})) is not None
+    assert faults.request(what, "rest", Params({name: "cw-a-000002-target"})) is None
+    assert faults.request(what, "rest", Params({})) is None

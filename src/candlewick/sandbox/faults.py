@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from candlewick.errors import ConfigError, nearest
+from candlewick.sandbox.wire import Params
 
 __all__ = ["Fault", "FaultKind", "Faults", "load_faults", "parse_faults"]
 
@@ -47,6 +48,7 @@ class FaultKind(StrEnum):
 REQUEST_KINDS = frozenset(
     (FaultKind.HTTP_ERROR, FaultKind.SLOW, FaultKind.LOSE_REQUEST, FaultKind.LOSE_REPLY)
 )
+_ORDER_NAMES = ("newClientOrderId", "clientAlgoId", "origClientOrderId")
 _ROUTES = ("public", "market", "private", "api", "rest")
 _STATES = frozenset((FaultKind.REFUSE_USER_STREAM, FaultKind.REJECT_TRIGGER,
                      FaultKind.PARTIAL_FILLS, FaultKind.SKEW))  # fmt: skip
@@ -58,6 +60,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     ``match`` picks requests by ``METHOD /path`` (over the WebSocket API ``WS method``) and messages
     by their event (``kline``, ``ORDER_TRADE_UPDATE``), with ``*`` and ``?``; empty means all.
+    ``order`` picks requests by the client id of the order they are about, with ``*`` and ``?``.
     ``route`` picks connections: public, market, private, api, rest. Of what matches, the first
     ``skip`` are let through, then each is hit with probability ``rate``, ``count`` times at most
     (0: for ever). ``code`` 0 with an HTTP error picks the one that belongs to the status.
@@ -65,6 +68,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     kind: FaultKind
     match: str = ""
+    order: str = ""
     route: str = ""
     rate: float = 1.0
     skip: int = 0
@@ -89,11 +93,18 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.kind is FaultKind.PARTIAL_FILLS and self.value < 1:
             raise ConfigError("fault partial_fills: value must be the number of parts")
 
-    def picks(self, what: str, route: str) -> bool:
+    def picks(self, what: str, route: str, order: str = "") -> bool:
         """True for a request or message that this rule is about."""
         if self.route and self.route != route:
             return False
+        if self.order and not fnmatchcase(order, self.order):
+            return False
         return not self.match or fnmatchcase(what, self.match)
+
+
+def order_named_in(params: Params) -> str:
+    """The client id of the order that a request is about; empty where it names none."""
+    return next((params.text(name) for name in _ORDER_NAMES if name in params), "")
 
 
 class _Rule:
@@ -140,9 +151,11 @@ class Faults:
             for rule in self._rules
         ]
 
-    def request(self, what: str, route: str) -> Fault | None:
+    def request(self, what: str, route: str, params: Params) -> Fault | None:
         """What befalls a request; None for nothing."""
-        return self._decide(REQUEST_KINDS, what, route)
+        if not self._rules:
+            return None
+        return self._decide(REQUEST_KINDS, what, route, order_named_in(params))
 
     def message(self, event: str, route: str) -> Fault | None:
         """What befalls a message; None for nothing."""
@@ -150,10 +163,14 @@ class Faults:
             return None
         return self._decide(MESSAGE_KINDS, event, route)
 
-    def _decide(self, kinds: frozenset[FaultKind], what: str, route: str) -> Fault | None:
+    def _decide(
+        self, kinds: frozenset[FaultKind], what: str, route: str, order: str = ""
+    ) -> Fault | None:
         for rule in self._rules:
             fault = rule.fault
-            if fault.kind in kinds and fault.picks(what, route) and rule.strikes(self._chance):
+            if fault.kind not in kinds or not fault.picks(what, route, order):
+                continue
+            if rule.strikes(self._chance):
                 return fault
         return None
 

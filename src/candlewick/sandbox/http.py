@@ -51,7 +51,7 @@ class HttpSide:
             params = plain_params(query, body)
             used = self._world.weights.use(request.remote or "", endpoint.cost(params))
             headers["X-MBX-USED-WEIGHT-1M"] = str(used)
-            fault = self._world.faults.request(f"{request.method} {request.path}", "rest")
+            fault = self._world.faults.request(f"{request.method} {request.path}", "rest", params)
             if fault is not None and fault.kind not in _NO_FAULT:
                 return self._refuse_by(fault, request, headers)
             api_key = request.headers.get("X-MBX-APIKEY", "")

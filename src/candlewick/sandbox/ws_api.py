@@ -113,7 +113,7 @@ class WsApi:
             refused = ApiError(-1100, "Malformed request.")
             connection.put(_encode({"id": None, "status": 400, "error": refused.as_json()}))
             return
-        fault = self._world.faults.request(f"WS {request.method}", "api")
+        fault = self._world.faults.request(f"WS {request.method}", "api", Params(values))
         if fault is not None and fault.kind is FaultKind.LOSE_REQUEST:
             connection.cut()
             return
