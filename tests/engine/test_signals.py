@@ -157,6 +157,7 @@ def test_the_scenes_cover_every_code_but_the_shells_own() -> None:
     assert set(DenialCode) - set(SCENES) == {
         DenialCode.JOURNAL_UNAVAILABLE,
         DenialCode.TRIGGER_PASSED,
+        DenialCode.WITHDRAWN,
     }
 
 
