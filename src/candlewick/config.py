@@ -49,6 +49,11 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"data.interval {self.interval!r} is unknown{nearest(self.interval, INTERVAL_MS)}"
                 f" (known: {', '.join(INTERVAL_MS)})"
             )
+        for symbol in self.symbols:
+            if not symbol or re.search(r"[\s/:,]", symbol):
+                raise ConfigError(
+                    f"data.symbols: {symbol!r} is no symbol; write it as the exchange does: BTCUSDT"
+                )
         if self.candles < 0:
             raise ConfigError(f"data.candles {self.candles!r} must not be negative; 0 means all")
         if self.seed < 0:
@@ -225,6 +230,9 @@ def _readable(error: msgspec.ValidationError) -> str:
     cause = error.__cause__
     if isinstance(cause, ConfigError):
         return str(cause)
+    if message.startswith("Invalid enum value"):
+        word, known = message.removeprefix("Invalid enum value ").strip("'"), choices(key)
+        return f"{key}: {word!r} is unknown{nearest(word, known)} (known: {', '.join(known)})"
     return f"{key}: {message}" if key else message
 
 

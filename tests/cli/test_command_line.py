@@ -133,9 +133,27 @@ def test_a_strategy_that_raises_gives_exit_code_3(tmp_path: Path) -> None:
     for arguments in (("run", "--strategy", "mine.py:Mine"), ("backtest", "mine.py:Mine")):
         done = candlewick(*arguments, *SHORT, cwd=tmp_path)
         assert done.returncode == 3, done.stderr
-        assert "KeyError('missing')" in done.stdout
+        assert "KeyError('missing') in on_candle, mine.py:6" in done.stdout
+        assert not any(line.endswith(" ") for line in done.stdout.splitlines())
     kinds = [record["type"] for record in records_of(tmp_path / "journal")]
     assert "strategy_failed" in kinds
+
+
+def test_an_interrupted_backtest_says_so_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\n"
+        "from candlewick import Strategy\n"
+        "class Slow(Strategy):\n"
+        "    def on_candle(self, candle):\n"
+        "        print('here', flush=True)\n"
+        "        time.sleep(100)\n"
+    )
+    process = started("backtest", "slow.py", *SHORT, cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert (process.returncode, printed, errors) == (130, "", "error: interrupted\n")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +170,10 @@ def test_a_strategy_that_raises_gives_exit_code_3(tmp_path: Path) -> None:
         (("run", "--param", "fast"), "must be written as name=value"),
         (("run", "--venue", "simulatd"), "unknown venue"),
         (("run", "--speed", "quick"), "must be a number or max"),
-        (("run", "--on-stop", "hope"), "run.on_stop"),
+        (("run", "--on-stop", "kep"), "run.on_stop: 'kep' is unknown; did you mean 'keep'?"),
+        (("run", "--on-gap", "x"), "data.on_gap: 'x' is unknown (known: fail, skip, report)"),
+        (("run", "--symbol", "BTC/USDT"), "write it as the exchange does: BTCUSDT"),
+        (("backtest", "none.py"), "none.py has no strategy"),
         (("run", "--interval", "1x"), "data.interval '1x'"),
         (("backtest", "--cash", "-5"), "cash -5.0 must be positive"),
         (("backtst",), "did you mean 'backtest'?"),
@@ -167,6 +188,7 @@ def test_bad_input_is_answered_with_what_to_do_before_anything_starts(
     )
     (tmp_path / "typo.toml").write_text("[risk]\nmax_levrage = 2.0\n")
     (tmp_path / "bad.toml").write_text("[risk\n")
+    (tmp_path / "none.py").write_text("import math\n")
     done = candlewick(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stdout
     assert message in done.stderr

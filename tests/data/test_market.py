@@ -256,3 +256,10 @@ def test_a_broken_funding_row_is_named(write: Write, lines: list[str], words: st
 def test_a_funding_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"funding file .*none\.csv does not exist"):
         load_funding(tmp_path / "none.csv")
+
+
+def test_a_single_candle_takes_the_interval_that_is_asked_for(write: Write) -> None:
+    file = write([HEADER, row(0)], "eth.csv")
+    with pytest.raises(DataError, match=r"one candle does not tell its interval; name it"):
+        load_market([file])
+    assert load_market([file], interval="5m").interval == "5m"

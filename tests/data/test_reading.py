@@ -222,7 +222,7 @@ def test_symbol_and_interval_can_be_given(write: Write) -> None:
     path = write([HEADER, ROWS[0]], "§.csv")
     with pytest.raises(DataError, match="no symbol can be told from the name"):
         load_candles(path)
-    with pytest.raises(DataError, match="one candle does not tell its interval; give one"):
+    with pytest.raises(DataError, match="one candle does not tell its interval; name it"):
         load_candles(path, "ETHUSDT")
     with pytest.raises(DataError, match="unknown interval '7m'"):
         load_candles(path, "ETHUSDT", "7m")

@@ -15,7 +15,7 @@ from candlewick.engine import StopPolicy, Trade, TradingEngine
 from candlewick.exchange import ExchangeSettings, SimulatedExchange
 from candlewick.models import CandleTable, Fill, History
 from candlewick.risk import RiskSettings
-from candlewick.strategies import Strategy
+from candlewick.strategies import Strategy, describe_failure
 
 __all__ = ["Result", "backtest", "run_backtest"]
 
@@ -162,7 +162,7 @@ def run_backtest(
         missing_candles=run.market.missing_candles,
         elapsed_s=elapsed_s,
         ended_by="the strategy raised" if engine.failure else END_OF_DATA,
-        failure=repr(engine.failure) if engine.failure else "",
+        failure=describe_failure(engine.failure) if engine.failure else "",
     )
     summary = summarise(
         base,

@@ -66,6 +66,14 @@ def usage() -> str:
 
 def _guarded(name: str, arguments: Sequence[str]) -> int:
     """Run a command and turn what it raises into words and an exit code."""
+    try:
+        return _run(name, arguments)
+    except KeyboardInterrupt:  # also while the command's own modules are loaded
+        _complain("interrupted")
+        return ExitCode.INTERRUPTED
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
     import typer
 
     # typer does not export the root of its usage errors
@@ -79,15 +87,16 @@ def _guarded(name: str, arguments: Sequence[str]) -> int:
     except usage_error as error:
         error.show()
         return ExitCode.BAD_INPUT
-    except (typer.Abort, KeyboardInterrupt):
-        _complain("interrupted")
-        return ExitCode.INTERRUPTED
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
         sys.stderr.close()
         return ExitCode.OK
     except CandlewickError as error:
         _complain(str(error))
         return _code_of(error)
+    if result == ExitCode.INTERRUPTED:  # typer makes this of a KeyboardInterrupt
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else ExitCode.OK
 
 

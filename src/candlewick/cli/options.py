@@ -127,6 +127,10 @@ def problem_lines(market: Market) -> list[str]:
         found[0] += 1
         found[1] += problem.count
     return [
-        f"{Path(source).name}: {number} {kind}{'s' if number > 1 else ''}, {total} candles"
+        f"{Path(source).name}: {_several(number, kind)}, {_several(total, 'candle')}"
         for (source, kind), (number, total) in counts.items()
     ]
+
+
+def _several(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}"

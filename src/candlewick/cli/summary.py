@@ -28,17 +28,22 @@ def print_summary(
     summary: Summary, label: str, console: Console, report: Path | None = None
 ) -> None:
     """Print the figures of a run as a table of two columns, and where its report is."""
-    colours = {"profit": "green" if summary.net_profit >= 0.0 else "red", "failure": "red"}
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
     rows = [("data", label), *figures_of(summary)]
     if report is not None:
         rows.append(("report", str(report)))
-    for name, value in rows:
-        table.add_row(name, Text(value, style=colours.get(name, "")))
     console.print()
     console.print(
         f"[bold]{escape(summary.strategy)}[/] on {', '.join(summary.symbols)}, {summary.venue}"
     )
+    if not console.is_terminal:
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            console.print(Text(f"{name:<{width}}  {value}"), soft_wrap=True)
+        return
+    colours = {"profit": "green" if summary.net_profit >= 0.0 else "red", "failure": "red"}
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value, style=colours.get(name, "")))
     console.print(table)

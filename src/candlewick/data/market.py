@@ -129,7 +129,7 @@ def load_market(
         for file in own:
             if progress is not None:
                 progress(file.name)
-        loaded = _load_joined(symbol, own, on_problem, on_gap)
+        loaded = _load_joined(symbol, own, on_problem, on_gap, interval)
         tables.append(_in_interval(loaded.table, interval, own[0]))
         problems += loaded.problems
     label = ", ".join(file.name for file in files[:3]) + (", ..." if len(files) > 3 else "")
@@ -189,11 +189,15 @@ def _named(files: list[Path], interval: str) -> list[Path]:
 
 
 def _load_joined(
-    symbol: str, files: Sequence[Path], on_problem: OnProblem, on_gap: OnProblem
+    symbol: str,
+    files: Sequence[Path],
+    on_problem: OnProblem,
+    on_gap: OnProblem,
+    interval: str,
 ) -> Loaded:
     if len(files) == 1:
-        return load_candles(files[0], symbol, "", on_problem, on_gap)
-    parts = [load_candles(file, symbol, "", on_problem, OnProblem.SKIP) for file in files]
+        return load_candles(files[0], symbol, "", on_problem, on_gap, interval)
+    parts = [load_candles(file, symbol, "", on_problem, OnProblem.SKIP, interval) for file in files]
     tables = [part.table for part in parts]
     table, problems = join(tables, [str(file) for file in files], on_problem)
     problems[:0] = [problem for part in parts for problem in part.problems]

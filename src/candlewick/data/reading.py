@@ -44,6 +44,7 @@ def load_candles(
     interval: str = "",
     on_problem: OnProblem | str = OnProblem.FAIL,
     on_gap: OnProblem | str = OnProblem.REPORT,
+    interval_of_one: str = "",
 ) -> Loaded:
     """Load one file of candles.
 
@@ -58,6 +59,7 @@ def load_candles(
             from the file's name (``BTCUSDT-1d-2024-02-01.parquet``).
         on_problem: what to do about broken rows, duplicates and disorder.
         on_gap: what to do about missing candles.
+        interval_of_one: of a file whose single candle does not tell its interval, nor its name.
 
     Raises:
         DataError: the file cannot be read, or holds what must not be; names file and line.
@@ -71,7 +73,7 @@ def load_candles(
     rows = read_parquet(path) if path.suffix == ".parquet" else read_csv(path, on_problem)
     problems = list(rows.problems)
     rows = _drop(rows, _impossible(rows), path, on_problem, problems)
-    interval = interval or _interval_of(rows.columns["open_time"], path)
+    interval = interval or _interval_of(rows.columns["open_time"], path, interval_of_one)
     if interval not in INTERVAL_MS:
         raise DataError(f"{path}: unknown interval {interval!r} (known: {', '.join(INTERVAL_MS)})")
     rows = _drop(rows, _off_grid(rows, interval), path, on_problem, problems)
@@ -87,24 +89,28 @@ def symbol_of(path: Path) -> str:
     """Guess the symbol from a file's name: its first part, with USDT where no quote is named."""
     first = re.split(r"[-_.]", path.name)[0].lower()
     if not re.fullmatch(r"[a-z0-9]{2,20}", first):
-        raise DataError(f"no symbol can be told from the name of {path}; give one")
+        raise DataError(f"no symbol can be told from the name of {path}; name it (--symbol)")
     has_quote = any(first.endswith(quote) and first != quote for quote in _QUOTES)
     return (first if has_quote else first + "usdt").upper()
 
 
-def _interval_of(times: npt.NDArray[Any], path: Path) -> str:
+def _interval_of(times: npt.NDArray[Any], path: Path, of_one: str) -> str:
     steps = np.diff(np.unique(times))
     if len(steps) == 0:
         named = path.name.split("-")[1:2]
         if named and named[0] in INTERVAL_MS:
             return named[0]
-        raise DataError(f"{path}: one candle does not tell its interval; give one")
+        if of_one:
+            return of_one
+        raise DataError(f"{path}: one candle does not tell its interval; name it (--interval)")
     values, counts = np.unique(steps, return_counts=True)
     usual = int(values[np.argmax(counts)])
     for name, length in INTERVAL_MS.items():
         if length == usual:
             return name
-    raise DataError(f"{path}: candles {usual} ms apart are of no known interval; give one")
+    raise DataError(
+        f"{path}: candles {usual} ms apart are of no known interval; name it (--interval)"
+    )
 
 
 # -- checks ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from candlewick.live.verification import problems_with
 from candlewick.models import Event, EventKind, OrderPurpose, SignalAction
 from candlewick.monitoring import tuned_collector
 from candlewick.risk import RiskSettings
+from candlewick.strategies import describe_failure
 from candlewick.venues import SimulatedVenue, Venue
 
 __all__ = ["Outcome", "SystemSettings", "TradingSystem"]
@@ -297,7 +298,7 @@ class TradingSystem:
             missing_candles=run.market.missing_candles,
             elapsed_s=elapsed_s,
             ended_by=ended_by,
-            failure=repr(failure) if failure else "",
+            failure=describe_failure(failure) if failure else "",
             journal=str(Path(self.journal.directory).resolve()),
         )
         return Outcome(

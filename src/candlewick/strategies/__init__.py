@@ -11,6 +11,7 @@ from candlewick.strategies.exit_rules import (
     TimeExit,
     Trailing,
 )
+from candlewick.strategies.failures import describe_failure
 from candlewick.strategies.loading import build_strategy, load_strategy, parameters_of
 from candlewick.strategies.sma_cross import SmaCross
 
@@ -28,6 +29,7 @@ __all__ = [
     "TimeExit",
     "Trailing",
     "build_strategy",
+    "describe_failure",
     "load_strategy",
     "parameters_of",
 ]

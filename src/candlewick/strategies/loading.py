@@ -162,9 +162,10 @@ def _from_file(path: Path, class_name: str) -> type[Strategy]:
                 f" (it has: {', '.join(classes) or 'none'})"
             )
         return classes[class_name]
-    if len(own) != 1:
+    if not own:
+        raise ConfigError(f"{path} has no strategy: a class that is derived from Strategy")
+    if len(own) > 1:
         raise ConfigError(
-            f"{path} has {len(own)} strategies ({', '.join(own) or 'none'});"
-            f" name one as {path}:Class"
+            f"{path} has {len(own)} strategies ({', '.join(own)}); name one as {path}:Class"
         )
     return next(iter(own.values()))
