@@ -144,7 +144,8 @@ _COMMENTS = {
     "run.keys_file": "file (mode 600) with key = ... and secret = ...; empty: the environment",
     "run.cleanup_timeout_s": "how long positions are tried to be closed at the end, seconds",
     "run.reconcile_every_s": "time between two comparisons with the exchange's account, seconds",
-    "run.on_stop": "flatten: close positions on stop; keep: leave them with their stops",
+    "run.on_stop": "flatten: close positions; keep: leave them with their stops; tighten: the same,"
+    " with the stops nearer",
     "run.drain_timeout_s": "how long queued events may take at the end, seconds",
     "account.cash": "wallet of the simulated account, quote currency",
     "account.fee_taker": "fraction of the notional; left out: the instrument's own",
@@ -164,6 +165,7 @@ _COMMENTS = {
     "risk.protect_within_ms": "a fill without a confirmed stop for longer is closed",
     "risk.stop_trigger": "the price that sets off stops and targets: last or mark",
     "risk.foreign_positions": "what others have opened: adopt (with a stop) or close",
+    "risk.tighten_to": "what the policy tighten leaves of a stop's distance from the price",
     "journal.directory": "one process writes it at a time; runs continue the chain",
     "journal.durability": "async: on the disk within a second; sync: before each order",
     "journal.segment_mb": "size of one journal file, MiB",
@@ -175,6 +177,7 @@ _COMMENTS = {
     "notifications.timeout_s": "for one delivery, seconds",
     "notifications.give_up_s": "for all attempts to deliver one notice, seconds",
     "notifications.first_retry_s": "the first pause between two attempts; doubled each time",
+    "notifications.reconnecting_after_s": "entries are blocked for so long before it is told, s",
     "notifications.daily_summary": "tell equity and trades at the end of each UTC day",
     "monitoring.port": "0: any free one, which `candlewick status` finds",
 }

@@ -13,6 +13,7 @@ __all__ = [
     "ExitCode",
     "JournalError",
     "StrategyError",
+    "UnverifiedError",
     "ValidationError",
     "VenueError",
     "nearest",
@@ -55,6 +56,10 @@ class StrategyError(CandlewickError):
 
 class JournalError(CandlewickError):
     """The audit journal cannot be opened, written or trusted."""
+
+
+class UnverifiedError(CandlewickError):
+    """The account could not be verified; names what is left."""
 
 
 class VenueError(CandlewickError):

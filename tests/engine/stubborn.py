@@ -17,7 +17,7 @@ from candlewick.engine import (
     Submit,
     TradingEngine,
 )
-from candlewick.live.verification import problems_with
+from candlewick.live.verification import examine
 from candlewick.models import (
     AccountSnapshot,
     Candle,
@@ -250,7 +250,7 @@ class Stubborn:
         for attempt in range(6):
             self.act(self.engine.begin_stop(policy, "the end"))
             self.run(10_000, lambda: not self.engine.is_closing)
-            problems = problems_with(self.report(), self.engine, policy)
+            problems = examine(self.report(), self.engine, policy).problems
             if not problems:
                 break
             self.run(250 * 2**attempt)

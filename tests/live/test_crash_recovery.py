@@ -3,150 +3,92 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import random
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from candlewick.audit import EventType, read, verify
-from candlewick.data import load_market
-from candlewick.exchange import SimulatedExchange
-from candlewick.live.replay import replay
-from candlewick.models import OrderType
-from candlewick.sandbox import Limits, Sandbox, SandboxSettings
+from candlewick.sandbox import Fault, Sandbox
+from candlewick.sandbox.faults import FaultKind
+from tests.live.bench import CONFIG, LATE_S, PROTECT_S, Bench, ended
 
-COMMAND = (sys.executable, "-c", "from candlewick.cli.main import main; main()")
-PLENTY = 1_000_000_000
-CONFIG = """
-[strategy]
-name = "sma_cross"
-params = {fast = 3, slow = 6}
-[data]
-symbols = ["BTCUSDT"]
-interval = "1m"
-[risk]
-daily_loss = 0.0
-default_stop = 0.05
-[run]
-venue = "binance"
-cleanup_timeout_s = 20.0
-[account]
-fee_taker = 0.0005
-"""
+FAULTS = (
+    (Fault(kind=FaultKind.LOSE_REPLY, match="POST *", rate=0.2),),
+    (Fault(kind=FaultKind.LOSE_REQUEST, rate=0.1),),
+    (Fault(kind=FaultKind.HTTP_ERROR, rate=0.1, status=503),),
+    (Fault(kind=FaultKind.SLOW, rate=0.3, delay_ms=150),),
+    (Fault(kind=FaultKind.DROP, route="private", rate=0.2),),
+    (Fault(kind=FaultKind.DUPLICATE, rate=0.3),),
+    (Fault(kind=FaultKind.REORDER, rate=0.2),),
+    (Fault(kind=FaultKind.CUT, rate=0.02),),
+    (Fault(kind=FaultKind.PARTIAL_FILLS, value=4),),
+    (
+        Fault(kind=FaultKind.PARTIAL_FILLS, value=3),
+        Fault(kind=FaultKind.DROP, route="private", rate=0.2),
+    ),
+)
 
 
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """An exchange whose minutes pass in 50 milliseconds."""
-    market = load_market([], candles=40_000, seed=11)
-    settings = SandboxSettings(
-        speed=1_200.0, history=200,
-        limits=Limits(weight=PLENTY, orders_10s=PLENTY, orders_1m=PLENTY), seed=1,
-    )  # fmt: skip
-    async with Sandbox(market, settings) as made:
-        yield made
-
-
-class Bench:
-    """Starts commands against a sandbox, and looks into its books."""
-
-    def __init__(self, sandbox: Sandbox, directory: Path) -> None:
-        self.sandbox = sandbox
-        self.directory = directory
-        self.journal = directory / "journal"
-        (directory / "c.toml").write_text(CONFIG)
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *COMMAND, *arguments, "-c", "c.toml", "--rest", self.sandbox.rest_url,
-            "--ws", self.sandbox.ws_url, cwd=self.directory,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            env={
-                **os.environ,
-                "CANDLEWICK_API_KEY": self.sandbox.api_key,
-                "CANDLEWICK_API_SECRET": self.sandbox.api_secret,
-                "XDG_RUNTIME_DIR": str(self.directory),
-            },
-        )  # fmt: skip
-
-    @property
-    def exchange(self) -> SimulatedExchange:
-        return self.sandbox.first.account.exchange
-
-    @property
-    def trades(self) -> int:
-        return len(self.sandbox.first.account.trades)
-
-    def is_protected(self) -> bool:
-        """Flat, or a stop at the exchange that covers the position."""
-        for held in self.exchange.positions():
-            stops = sum(
-                order.quantity
-                for order in self.exchange.open_orders(held.symbol)
-                if order.type is OrderType.STOP_MARKET and order.side.sign * held.quantity < 0.0
-            )
-            if stops < abs(held.quantity):
-                return False
-        return True
-
-    async def until(self, reached: Callable[[], bool], seconds: float = 30.0) -> None:
-        """Wait for something that another process brings about."""
-        async with asyncio.timeout(seconds):
-            while not reached():  # noqa: ASYNC110 - there is no event across processes
-                await asyncio.sleep(0.01)
-
-    def check_books(self) -> None:
-        """The journal verifies, replays, and agrees with the exchange on every order and fill."""
-        verified = verify(self.journal)
-        assert verified.ok, verified.problems
-        replayed = replay(self.journal)
-        assert replayed.same, replayed.first_difference
-        assert replayed.compared
-        planned = {r.data["client_id"] for r in read(self.journal, types=[EventType.ORDER_PLANNED])}
-        account = self.sandbox.first.account
-        ours = {order.client_id for order in account.orders.values()}
-        ours |= {algo.client_id for algo in account.algos.values()}
-        assert {name for name in ours if name.startswith("cw-")} <= planned
-        fills = [r.data for r in read(self.journal, types=[EventType.FILL])]
-        booked = [fill["trade_id"] for fill in fills]
-        assert sorted(booked) == sorted(trade.id for trade in account.trades)
-        assert sum(fill["fee"] for fill in fills) == pytest.approx(
-            self.exchange.fees_paid, rel=1e-12
-        )
-
-
-async def ended(process: asyncio.subprocess.Process) -> str:
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
-    return output.decode()
+async def kill(process: asyncio.subprocess.Process) -> None:
+    process.kill()
+    await process.wait()
 
 
 async def torture(bench: Bench, rounds: int, seed: int) -> None:
-    chance = random.Random(seed)
-    for _ in range(rounds):
-        before = bench.trades
+    """Kill an engine again and again, at random moments; after each round all must be well."""
+    chance, known = random.Random(seed), 0
+    for number in range(rounds):
         engine = await bench.start("run")
-        await bench.until(lambda before=before: bench.trades > before)  # type: ignore[misc]
+        if chance.random() < 0.25:
+            await asyncio.sleep(chance.uniform(0.2, 1.2))  # in the middle of its start
+            await kill(engine)
+            engine = await bench.start("run")
+        known = await after_start(bench, engine, known, f"round {number} of seed {seed}")
+        if chance.random() < 0.5:
+            for fault in chance.choice(FAULTS):
+                bench.sandbox.world.add_fault(fault)
         await asyncio.sleep(chance.uniform(0.0, 0.6))
-        engine.kill()
-        await engine.wait()
+        await kill(engine)
+        bench.sandbox.world.clear_faults()
     engine = await bench.start("run")
-    before = bench.trades
-    await bench.until(lambda: bench.trades > before)
-    await bench.until(bench.is_protected, 5.0)
+    await after_start(bench, engine, known, "the last start")
     engine.send_signal(signal.SIGINT)
     output = await ended(engine)
     assert engine.returncode == 0, output
-    assert not bench.exchange.positions()
-    assert not bench.exchange.open_orders()
-    bench.check_books()
+    assert bench.is_flat
+    bench.check_journal()
+    bench.check_fills()
+    bench.check_profit()
+    bench.check_replay()
 
 
-async def test_an_engine_killed_again_and_again_recovers(sandbox: Sandbox, tmp_path: Path) -> None:
-    await torture(Bench(sandbox, tmp_path), rounds=4, seed=1)
+async def after_start(
+    bench: Bench, engine: asyncio.subprocess.Process, known: int, where: str
+) -> int:
+    """A start makes good what the crash has left; returns how many runs knew the account."""
+    await bench.until_known(known + 1)
+    watching = asyncio.create_task(bench.watch())
+    try:
+        await bench.until(bench.is_protected, PROTECT_S + LATE_S)
+        await bench.until_booked()
+        assert engine.returncode is None, f"{where}: {await ended(engine)}"
+        bench.check_journal()
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+    assert bench.unprotected_s <= PROTECT_S + LATE_S, where
+    return len(bench.tail.known)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_an_engine_killed_again_and_again_recovers(
+    sandbox: Sandbox, tmp_path: Path, seed: int
+) -> None:
+    await torture(Bench(sandbox, tmp_path), rounds=10, seed=seed)
 
 
 @pytest.mark.slow
@@ -155,47 +97,31 @@ async def test_an_engine_killed_again_and_again_recovers(sandbox: Sandbox, tmp_p
 async def test_soak_an_engine_killed_fifty_times_recovers(
     sandbox: Sandbox, tmp_path: Path, seed: int
 ) -> None:
-    await torture(Bench(sandbox, tmp_path), rounds=50, seed=seed)
+    await torture(Bench(sandbox, tmp_path), rounds=50, seed=100 + seed)
 
 
-async def test_the_guard_closes_what_a_killed_engine_has_left(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
-    bench = Bench(sandbox, tmp_path)
-    engine = await bench.start("run")
-    await bench.until(lambda: bool(bench.exchange.positions()))
-    guard = await bench.start("guard", "--after", "0.5", "--once")
-    await asyncio.sleep(1.5)  # it watches a living engine, and leaves it alone
-    assert guard.returncode is None
-    assert engine.returncode is None
-    await bench.until(lambda: bool(bench.exchange.positions()))
-    engine.kill()
-    await engine.wait()
-    output = await ended(guard)
-    assert guard.returncode == 0, output
-    assert "done and verified" in output
-    assert not bench.exchange.positions()
-    assert not bench.exchange.open_orders()
-    bench.check_books()
-
-
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_flatten_stops_a_running_engine_and_verifies(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, tmp_path: Path, number: signal.Signals
 ) -> None:
+    """Also with a signal at flatten itself, which would leave what is left unknown."""
     bench = Bench(sandbox, tmp_path)
     engine = await bench.start("run")
     await bench.until(lambda: bool(bench.exchange.positions()))
     flatten = await bench.start("flatten", "--json")
-    output = await ended(flatten)
-    assert flatten.returncode == 0, output
-    assert '{"verified":true,"problems":[]}' in output.splitlines()
-    await asyncio.wait_for(engine.wait(), 30)
+    await asyncio.wait_for(engine.wait(), 60)
     assert engine.returncode == 0
-    assert not bench.exchange.positions()
-    assert not bench.exchange.open_orders()
+    flatten.send_signal(number)
+    output = await ended(flatten)
+    assert flatten.returncode in (0, 130), output
+    if flatten.returncode == 0:
+        assert '{"verified":true,"problems":[]}' in output.splitlines()
+    assert bench.is_flat
 
 
-async def test_flatten_works_without_an_engine(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_flatten_works_without_an_engine_and_knows_its_symbols(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
     bench = Bench(sandbox, tmp_path)
     engine = await bench.start("run", "--on-stop", "keep")
     await bench.until(lambda: bool(bench.exchange.positions()) and bench.is_protected())
@@ -204,21 +130,35 @@ async def test_flatten_works_without_an_engine(sandbox: Sandbox, tmp_path: Path)
     assert engine.returncode == 0, output
     if bench.exchange.positions():
         assert bench.is_protected()
+    (tmp_path / "c.toml").write_text(CONFIG.replace('symbols = ["BTCUSDT"]', ""))
+    flatten = await bench.start("flatten")
+    assert "BTCUSDT: flat, as the exchange has confirmed" in await ended(flatten)
+    assert bench.is_flat
+
+
+async def test_flatten_ends_an_engine_without_monitoring(sandbox: Sandbox, tmp_path: Path) -> None:
+    bench = Bench(sandbox, tmp_path, CONFIG + "[monitoring]\nenabled = false\n")
+    engine = await bench.start("run")
+    await bench.until(lambda: bool(bench.exchange.positions()))
     flatten = await bench.start("flatten")
     assert "flat, as the exchange has confirmed" in await ended(flatten)
-    assert not bench.exchange.positions()
-    assert not bench.exchange.open_orders()
+    assert await engine.wait() == 0
+    assert bench.is_flat
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_during_the_start_is_as_safe_as_later(
-    sandbox: Sandbox, tmp_path: Path, number: signal.Signals
+async def test_flatten_says_what_an_engine_that_hangs_still_holds(
+    sandbox: Sandbox, tmp_path: Path
 ) -> None:
     bench = Bench(sandbox, tmp_path)
     engine = await bench.start("run")
-    await bench.until(lambda: bench.journal.exists() and any(bench.journal.glob("*.jsonl")))
-    engine.send_signal(number)
-    engine.send_signal(number)
-    output = await ended(engine)
-    assert engine.returncode in (0, 130), output
-    assert not bench.exchange.positions()
+    await bench.until(lambda: bool(bench.exchange.positions()))
+    engine.send_signal(signal.SIGSTOP)
+    flatten = await bench.start("flatten", "--wait", "1")
+    output = await ended(flatten)
+    assert flatten.returncode == 6, output
+    assert "still holds the account" in output
+    flatten = await bench.start("flatten", "--wait", "1", "--kill-hung")
+    output = await ended(flatten)
+    assert flatten.returncode == 0, output
+    assert bench.is_flat
+    await engine.wait()

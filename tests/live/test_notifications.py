@@ -216,14 +216,31 @@ async def run_told(
     return outcome, room
 
 
+def test_without_a_receiver_notices_stand_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        system = TradingSystem.simulated(
+            prepare(Raises, load_market([], candles=100)), AuditLogger(tmp_path)
+        )
+        async with notified(system, [], QUICK):
+            await system.run()
+
+    with caplog.at_level("INFO", "candlewick"):
+        asyncio.run(main())
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("ERROR", "trading is halted: Raises.on_candle raised RuntimeError('bug')") in told
+    assert any(text.startswith("flat, as the exchange has confirmed") for _, text in told)
+
+
 async def test_a_system_tells_that_it_halted_stopped_and_lacks_room(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     await run_told(tmp_path, receiver.url)
     titles = [body["title"] for _, body in receiver.got]
     assert titles == [
-        "trading is halted", "the system is stopping",
-        "stopped, and the account is as it should be", "the journal cannot be written",
+        "trading is halted", "the system is stopping", "flat, as the exchange has confirmed",
+        "the run has ended", "the journal cannot be written",
     ]  # fmt: skip
     assert "RuntimeError('bug')" in receiver.got[0][1]["text"]
 

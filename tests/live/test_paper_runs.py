@@ -190,8 +190,9 @@ async def test_keep_leaves_position_and_stop_for_the_next_run(paper: Paper) -> N
     run = await paper.start("--candles", "1")
     output = await ended(run)
     assert run.returncode == 0, output
-    snapshots = [r["data"] for r in paper.records() if r["type"] == "account_snapshot"]
-    resumed = snapshots[-1]
+    records = paper.records()
+    began = max(n for n, record in enumerate(records) if record["type"] == "engine_started")
+    resumed = next(r["data"] for r in records[began:] if r["type"] == "account_snapshot")
     if left.positions:  # held still, or closed by its stop in the candles in between
         names = {order["client_id"] for order in resumed["orders"]}
         closed = {fill["client_id"] for fill in resumed["fills"]}

@@ -24,7 +24,8 @@ from candlewick.models import (
     utc_now_ms,
 )
 from candlewick.monitoring import Metrics
-from tests.live.test_network import SYMBOL, LateVenue, is_protected, play, records_of, until
+from tests.live.late_venue import SYMBOL, LateVenue, is_protected, play, until
+from tests.live.test_network import records_of
 
 
 def purposes(venue: LateVenue) -> list[str]:

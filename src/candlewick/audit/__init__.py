@@ -5,6 +5,7 @@ from candlewick.audit.archiving import Archived, archive
 from candlewick.audit.chain import Record
 from candlewick.audit.events import EventType, JournalState
 from candlewick.audit.export import export_parquet
+from candlewick.audit.lock import Holder, holder_of
 from candlewick.audit.logger import AuditLogger
 from candlewick.audit.query import JournalSummary, OrderStory, order_story, summarize
 from candlewick.audit.reading import Filter, follow, read
@@ -17,6 +18,7 @@ __all__ = [
     "AuditLogger",
     "EventType",
     "Filter",
+    "Holder",
     "JournalState",
     "JournalStats",
     "JournalSummary",
@@ -29,6 +31,7 @@ __all__ = [
     "archive",
     "export_parquet",
     "follow",
+    "holder_of",
     "order_story",
     "read",
     "read_anchors",

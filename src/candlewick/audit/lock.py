@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from candlewick.errors import JournalError
 
-__all__ = ["DirectoryLock", "take_directory"]
+__all__ = ["DirectoryLock", "Holder", "holder_of", "take_directory"]
+
+_OWNER = re.compile(rb"process (\d+) \((.*)\)")
 
 
 class DirectoryLock:
@@ -63,3 +67,28 @@ def take_directory(directory: Path) -> DirectoryLock:
             f"the journal directory {directory} cannot be written: {error.strerror};"
             " check its permissions or choose another with --journal"
         ) from error
+
+
+class Holder(NamedTuple):
+    """The process that holds a journal's lock, and how it was started."""
+
+    pid: int
+    command: str
+
+
+def holder_of(directory: Path) -> Holder | None:
+    """Say who holds the lock of a journal; None when nobody does."""
+    try:
+        handle = os.open(directory / ".lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JournalError(f"{directory}/.lock cannot be read: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        found = _OWNER.match(os.pread(handle, 500, 0))
+        return Holder(int(found[1]), found[2].decode(errors="replace")) if found else Holder(0, "")
+    finally:
+        os.close(handle)
+    return None

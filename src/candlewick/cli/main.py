@@ -8,7 +8,15 @@ from importlib import import_module
 from typing import Any
 
 from candlewick.__about__ import __version__
-from candlewick.errors import CandlewickError, ExitCode, JournalError, VenueError, nearest
+from candlewick.cli.signals import StopSignals
+from candlewick.errors import (
+    CandlewickError,
+    ExitCode,
+    JournalError,
+    UnverifiedError,
+    VenueError,
+    nearest,
+)
 
 __all__ = ["main"]
 
@@ -38,6 +46,7 @@ Commands:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with a documented exit code."""
+    StopSignals.keeps = True
     sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
 
 
@@ -109,4 +118,6 @@ def _code_of(error: CandlewickError) -> ExitCode:
         return ExitCode.JOURNAL_UNTRUSTED
     if isinstance(error, VenueError):
         return ExitCode.VENUE_REFUSED
+    if isinstance(error, UnverifiedError):
+        return ExitCode.ACCOUNT_UNVERIFIED
     return ExitCode.BAD_INPUT

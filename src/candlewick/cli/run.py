@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
@@ -18,20 +18,31 @@ from candlewick.backtesting import Run, prepare
 from candlewick.cli import options
 from candlewick.cli.backtest import account
 from candlewick.cli.display import show
+from candlewick.cli.signals import StopSignals
 from candlewick.cli.summary import console_for, print_summary
 from candlewick.cli.venues import Place, candles_of, check_venue, opened, place_of
 from candlewick.config import Config
 from candlewick.errors import ConfigError
 from candlewick.live import Outcome, SystemSettings, TradingSystem, observed
 from candlewick.live.assembly import network_system, new_run_id
+from candlewick.live.cleanup import CleanupSettings
 from candlewick.live.loop import run_async
 from candlewick.live.network import NetworkSettings
 from candlewick.live.notices import JournalRoom, notified
+from candlewick.live.service import ServiceManager, serviced
 from candlewick.logs import LogSystem, hide
 from candlewick.notifications import senders_from
 from candlewick.strategies import Strategy, build_strategy, load_strategy
 
 app = typer.Typer()
+
+
+class Terminal(NamedTuple):
+    """Where a command speaks and listens; ``quiet`` leaves the figures out."""
+
+    console: Console
+    signals: StopSignals
+    quiet: bool
 
 
 @app.command()
@@ -87,12 +98,17 @@ def run(
         monitoring_port=metrics_port,
     )  # fmt: skip
     check_venue(settings, real_money=real_money)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the system takes over
+    with StopSignals() as signals:
+        return _run(settings, signals, json=json)
+
+
+def _run(settings: Config, signals: StopSignals, *, json: bool) -> int:
     console = console_for(stderr=json)
+    terminal = Terminal(console, signals, json)
     if settings.run.venue == "simulated":
-        outcome, label = _on_simulated(settings, console, quiet=json)
+        outcome, label = _on_simulated(settings, terminal)
     else:
-        outcome, label = _on_network(settings, console, quiet=json)
+        outcome, label = _on_network(settings, terminal)
     if json:
         typer.echo(msgspec.json.encode(outcome.summary.as_json()).decode())
     else:
@@ -106,22 +122,22 @@ def run(
     return outcome.exit_code
 
 
-def _on_simulated(settings: Config, console: Console, *, quiet: bool) -> tuple[Outcome, str]:
+def _on_simulated(settings: Config, terminal: Terminal) -> tuple[Outcome, str]:
     market = options.market_from(settings)
     parts = prepare(
         settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
     )
     for line in options.problem_lines(market):
-        console.print(f"[yellow]{line}[/]", soft_wrap=True)
+        terminal.console.print(f"[yellow]{line}[/]", soft_wrap=True)
     with LogSystem(settings.log.level, settings.log.file or None):
-        return run_async(_run_simulated(parts, settings, console, quiet=quiet)), market.label
+        return run_async(_run_simulated(parts, settings, terminal)), market.label
 
 
-def _on_network(settings: Config, console: Console, *, quiet: bool) -> tuple[Outcome, str]:
+def _on_network(settings: Config, terminal: Terminal) -> tuple[Outcome, str]:
     strategy = build_strategy(load_strategy(settings.strategy.name), settings.strategy.params)
     where = place_of(settings)
     with LogSystem(settings.log.level, settings.log.file or None):
-        outcome = run_async(_run_network(strategy, where, settings, console, quiet=quiet))
+        outcome = run_async(_run_network(strategy, where, settings, terminal))
     return outcome, f"the market of {settings.run.rest or settings.run.venue}"
 
 
@@ -152,24 +168,28 @@ def _system_settings(settings: Config, run_id: str, account: str = "") -> System
         speed=None if speed == "max" else float(speed),
         on_stop=settings.run.on_stop,
         drain_timeout_s=settings.run.drain_timeout_s,
-        cleanup_timeout_s=settings.run.cleanup_timeout_s,
+        cleanup=CleanupSettings(
+            timeout_s=settings.run.cleanup_timeout_s, settle_s=settings.run.drain_timeout_s
+        ),
         tune_collector=True,
     )
 
 
-async def _run_simulated(parts: Run, settings: Config, console: Console, *, quiet: bool) -> Outcome:
+async def _run_simulated(parts: Run, settings: Config, terminal: Terminal) -> Outcome:
+    terminal.signals.begin()
     run_id, room = f"sim{settings.data.seed}", JournalRoom()
     # realtime: allow RT101 - nothing else runs before the journal is open
     with _journal(settings, run_id, room) as journal:
         system = TradingSystem.simulated(
             parts, journal, risk=settings.risk, settings=_system_settings(settings, run_id)
         )
-        return await _watched(system, settings, room, console, quiet=quiet)
+        return await _watched(system, settings, room, terminal)
 
 
 async def _run_network(
-    strategy: Strategy, where: Place, settings: Config, console: Console, *, quiet: bool
+    strategy: Strategy, where: Place, settings: Config, terminal: Terminal
 ) -> Outcome:
+    terminal.signals.begin()
     run_id, room = new_run_id(), JournalRoom()
     # realtime: allow RT101 - nothing else runs before the journal is open
     with _journal(settings, run_id, room) as journal:
@@ -188,27 +208,31 @@ async def _run_network(
                     candles=candles_of(settings, where),
                 ),
             )
-            return await _watched(system, settings, room, console, quiet=quiet)
+            return await _watched(system, settings, room, terminal)
 
 
 async def _watched(
-    system: TradingSystem, settings: Config, room: JournalRoom, console: Console, *, quiet: bool
+    system: TradingSystem, settings: Config, room: JournalRoom, terminal: Terminal
 ) -> Outcome:
     """Run a system with its metrics served, its notices told and its figures shown."""
     senders = senders_from(os.environ, hide)
     async with (
         observed(system, settings.monitoring),
         notified(system, senders, settings.notifications, room),
+        serviced(system, ServiceManager.from_environment(os.environ)),
     ):
-        return await _shown(system, console, quiet=quiet)
+        return await _shown(system, terminal)
 
 
-async def _shown(system: TradingSystem, console: Console, *, quiet: bool) -> Outcome:
+async def _shown(system: TradingSystem, terminal: Terminal) -> Outcome:
     """Run the system, with its figures on the screen."""
-    _stop_on_signals(system, console)
-    display = asyncio.create_task(show(system.status, console)) if not quiet else None
+    console = terminal.console
+    terminal.signals.hand_to(_stopper(system, console))
+    display = asyncio.create_task(show(system.status, console)) if not terminal.quiet else None
     try:
-        return await system.run()
+        outcome = await system.run()
+        terminal.signals.end()
+        return outcome
     finally:
         if display is not None:
             display.cancel()
@@ -216,7 +240,7 @@ async def _shown(system: TradingSystem, console: Console, *, quiet: bool) -> Out
                 await display
 
 
-def _stop_on_signals(system: TradingSystem, console: Console) -> None:
+def _stopper(system: TradingSystem, console: Console) -> Callable[[str], None]:
     """The first signal begins the cleanup; a later one says what is left of it."""
 
     def stop(name: str) -> None:
@@ -227,6 +251,4 @@ def _stop_on_signals(system: TradingSystem, console: Console) -> None:
         left = "; ".join(system.what_is_left()) or "nothing but the end of the journal"
         console.print(f"{name}: still cleaning up; left: {left}", soft_wrap=True)
 
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, stop, signal_number.name)
+    return stop

@@ -45,10 +45,12 @@ class EngineState(StrEnum):
 
 
 class StopPolicy(StrEnum):
-    """What a stop does with positions: close them, or keep them with their stops."""
+    """What a stop does with positions: close them, keep them with their stops, or bring the stops
+    nearer to the price and keep them with those."""
 
     FLATTEN = "flatten"
     KEEP = "keep"
+    TIGHTEN = "tighten"
 
 
 class Submit(msgspec.Struct, frozen=True, gc=False):

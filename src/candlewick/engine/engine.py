@@ -92,20 +92,26 @@ class TradingEngine(EngineView):
             self._guardrails.day_end = memory.day_end
             self._guardrails.resume_day(memory.day_start_equity)
         self._strategy_state = memory.strategy
+        self._state_saved = memory.candle_time
 
     def start(self, now: int) -> Sequence[Decision]:
         """Start the strategy; from now on candles are decided on."""
         self._desk.now = now
         self._change_state(EngineState.RUNNING, "started")
         self._guarded("on_start", self.strategy.on_start)
-        if self._strategy_state:
-            self._guarded("load_state", self.strategy.load_state, self._strategy_state)
         return self._take()
+
+    def _load_state(self) -> None:
+        """Give the strategy back what it had saved, at the place in the history where it was."""
+        saved, self._strategy_state = self._strategy_state, {}
+        self._guarded("load_state", self.strategy.load_state, saved)
 
     def on_candle(self, candle: Candle) -> Sequence[Decision]:
         """Mark the account to the close, and let the strategy see the candle."""
         state = self.symbols[candle.symbol]
         now = candle.close_time
+        if self._strategy_state:
+            self._load_state()
         if now > self._desk.now:
             self._desk.now = now
         if state.kept is not None:
@@ -120,7 +126,9 @@ class TradingEngine(EngineView):
                     equity += other.unrealized
                 self.equity = equity
             guardrails = self._guardrails
-            if now >= guardrails.day_end:
+            if not self._is_funded:
+                pass  # neither a day nor a loss can be counted from an equity that is not known
+            elif now >= guardrails.day_end:
                 self._new_day(now)
             elif self.equity < guardrails.halt_below:
                 self._halt_for_the_day()
@@ -356,6 +364,8 @@ class TradingEngine(EngineView):
         An answer that is older than what is known changes no position; it is asked for again.
         """
         self._desk.now = max(self._desk.now, snapshot.time)
+        if self._strategy_state:
+            self._load_state()
         is_current = self._is_current(snapshot)
         late = self._book_missed(snapshot)
         for symbol, state in self.symbols.items():
@@ -372,6 +382,7 @@ class TradingEngine(EngineView):
                 self._desk.ask_account(state, "the answer was an old one", block=False)
         if is_current:
             self.balance = snapshot.balance
+            self._is_funded = True
         self.equity = self.balance + sum(state.unrealized for state in self._held)
         self._alert = 0
         return self._take()
@@ -433,11 +444,16 @@ class TradingEngine(EngineView):
         """Show the strategy a candle from before the start; what it asks for is not acted on."""
         state = self._state_of(candle.symbol)
         self._desk.now = max(self._desk.now, candle.close_time)
+        if self._strategy_state and candle.close_time > self._state_saved:
+            self._load_state()
         if state.kept is not None:
             state.kept[candle.interval].append(candle)
         if candle.interval == self.interval:
             state.price = candle.close
         self._show(state)
+        if candle.close_time <= state.position.opened_time:
+            self.strategy.position = Position(candle.symbol)  # it was not held yet
+            self._shown = None
         self._guarded("on_candle", self.strategy.on_candle, candle)
         self.strategy._signals = []
 
@@ -460,6 +476,13 @@ class TradingEngine(EngineView):
             self._entries.cancel_entries(state)
             if policy is StopPolicy.FLATTEN:
                 self._exits.close(state, reason)
+            elif policy is StopPolicy.TIGHTEN:
+                self._exits.tighten(state)
+        return self._take()
+
+    def flatten(self, reason: str) -> Sequence[Decision]:
+        """Close what is held and cancel entries, without stopping; asked again, it goes on."""
+        self._close_all(reason)
         return self._take()
 
     def finish(self) -> Sequence[Decision]:
@@ -489,6 +512,9 @@ class TradingEngine(EngineView):
     def _halt(self, reason: str) -> None:
         if self.state is EngineState.RUNNING:
             self._change_state(EngineState.HALTED, reason)
+        self._close_all(reason)
+
+    def _close_all(self, reason: str) -> None:
         self._flatten = reason
         for state in self.symbols.values():
             self._entries.cancel_entries(state)

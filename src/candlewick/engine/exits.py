@@ -36,6 +36,7 @@ WOULD_TRIGGER = -2021
 """The exchange's code for a stop or target that the price has passed already."""
 _NOTHING_TO_REDUCE = -2022
 _ATTEMPTS = 5
+_LEAST_TRAIL = 0.001  # the exchange's smallest distance of a trailing stop
 _NO_PLAN = Plan()
 _TOO_LATE = "no confirmed stop in time"
 
@@ -134,6 +135,7 @@ class Exits:
             if exits and client_id != filled_id:
                 self.desk.cancel(state, client_id)
         state.stop_id = state.target_id = ""
+        state.tightened = 0.0
         state.successor.clear()
         state.plan = _NO_PLAN
         state.unprotected_since = state.looked_at = 0
@@ -161,6 +163,25 @@ class Exits:
         state.plan = msgspec.structs.replace(state.plan, stop=stop, trail=0.0)
         state.stop_attempts = 0
         self.protect(state)
+
+    def tighten(self, state: SymbolState) -> None:
+        """Bring the stop nearer to the price, once; the old one rests until the new one does.
+
+        What is left of its distance is ``risk.tighten_to`` of the present one.
+        """
+        plan, price = state.plan, state.price or state.position.entry_price
+        if state.position.is_flat or state.tightened or not (plan.stop or plan.trail):
+            return
+        share = self.settings.tighten_to
+        if plan.trail:
+            state.tightened = max(_LEAST_TRAIL, round(plan.trail * share, 4))
+            state.plan = msgspec.structs.replace(plan, trail=min(plan.trail, state.tightened))
+            state.stop_attempts = 0
+            self.protect(state)
+            return
+        side = SELL if state.position.is_long else BUY
+        state.tightened = state.instrument.round_stop(price + (plan.stop - price) * share, side)
+        self.move_stop(state, state.tightened)
 
     # -- what the exchange says about exits --------------------------------------------------
 

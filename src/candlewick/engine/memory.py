@@ -37,7 +37,8 @@ class Memory(msgspec.Struct, frozen=True):
     """All symbols, the day's loss counter, and the strategy's own state.
 
     ``last_time`` is the time of the newest fill or answer that was recorded (UTC ms): fills from
-    then on are fetched from the exchange.
+    then on are fetched from the exchange. ``candle_time`` is the close of the last candle that the
+    strategy had seen when its state was saved.
     """
 
     symbols: dict[str, SymbolMemory] = {}
@@ -45,6 +46,7 @@ class Memory(msgspec.Struct, frozen=True):
     day_start_equity: float = 0.0
     last_time: int = 0
     strategy: Mapping[str, Any] = {}
+    candle_time: int = 0
 
 
 def recall(state: SymbolState, memory: SymbolMemory) -> None:

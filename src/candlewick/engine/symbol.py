@@ -45,16 +45,17 @@ class SymbolState:
     not ours, as last listed. ``unprotected_since`` is the time of the fill that no confirmed stop
     covers, or 0, ``looked_at`` when something was last done about that; ``alarms`` are those that
     last.
-    ``after_close`` is an entry that waits for the opposite position to be closed. ``kept`` are the
-    histories to append to; None when somebody else moves them.
+    ``after_close`` is an entry that waits for the opposite position to be closed. ``tightened`` is
+    the level to which a stop policy has brought the stop, or 0.0. ``kept`` are the histories to
+    append to; None when somebody else moves them.
     """
 
     __slots__ = (
         "after_close", "alarms", "awaited", "booked", "cancelling", "close_attempts",
         "closing_reason", "ended", "ending", "foreign", "histories", "instrument", "kept", "ledger",
         "looked_at", "orders", "plan", "plans", "position", "price", "refused_at", "stale",
-        "stop_attempts", "stop_id", "successor", "target_id", "unknown", "unprotected_since",
-        "unrealized", "verify",
+        "stop_attempts", "stop_id", "successor", "target_id", "tightened", "unknown",
+        "unprotected_since", "unrealized", "verify",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument) -> None:
@@ -84,6 +85,7 @@ class SymbolState:
         self.cancelling: set[str] = set()
         self.ending: set[str] = set()
         self.after_close: Signal | None = None
+        self.tightened = 0.0
         self.unknown = ""  # why the state is unknown; empty when it is known
         self.stale = ""  # why the market data cannot be acted on; empty when it can
         self.histories: dict[str, History] = {}

@@ -73,6 +73,8 @@ class EngineView:
         self._account_lost = ""  # why news of the account may be missing
         self._flatten = ""  # why nothing may be held any more: what still fills is closed
         self._strategy_state: Mapping[str, Any] = {}
+        self._state_saved = 0  # close of the last candle that the saved strategy had seen
+        self._is_funded = not awaits_snapshot  # False until the account's equity is known
         if awaits_snapshot:
             for state in self.symbols.values():
                 state.unknown = "the account has not been asked for yet"

@@ -26,8 +26,11 @@ class Driver(Protocol):
     async def settle(self, timeout_s: float) -> None:
         """Wait until no order is under way, at most ``timeout_s``."""
 
-    async def verify(self, timeout_s: float) -> AccountSnapshot:
-        """Ask the exchange for the account, for the engine's books too, and settle again."""
+    async def snapshot(self) -> AccountSnapshot:
+        """Ask the exchange for the account, with the fills that may not be known yet."""
+
+    async def learn(self, snapshot: AccountSnapshot, timeout_s: float) -> None:
+        """Have the engine bring its books in line with an answer, and settle what follows."""
 
     @property
     def progress(self) -> float:
@@ -95,9 +98,12 @@ class SimulatedDriver:
                     break
                 await self.shell.bus.drain()
 
-    async def verify(self, timeout_s: float) -> AccountSnapshot:
-        """Return the account; the engine has been told all that happened to it."""
+    async def snapshot(self) -> AccountSnapshot:
+        """The account as the simulated exchange has it."""
         return await self._venue.snapshot()
+
+    async def learn(self, snapshot: AccountSnapshot, timeout_s: float) -> None:
+        """Do nothing: the engine has been told all that happened."""
 
     async def close(self) -> None:
         """There is nothing to let go of."""

@@ -32,8 +32,8 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``reconcile_every_s`` is the time between two snapshots of the account, ``retry_s`` that after
     one which failed. ``candles`` ends the run after so many closed base candles; 0 means never.
-    ``only_clean_up`` ends it as soon as the account is known: what is held is then treated as the
-    stop policy says.
+    ``only_clean_up`` ends it once the account has been asked for: what is held is then treated as
+    the stop policy says.
     """
 
     reconcile_every_s: float = 30.0
@@ -123,8 +123,6 @@ class NetworkDriver:
                 self._candles += 1
                 if self._settings.candles and self._candles >= self._settings.candles:
                     self._stopping.set()
-            if self.shell.engine.failure is not None:
-                self._stopping.set()
             return
         status = event.payload
         if status.kind is StreamKind.ACCOUNT and status.state is StreamState.LIVE:
@@ -145,8 +143,8 @@ class NetworkDriver:
             while not self._stopping.is_set():
                 self._wanted.clear()
                 done = await self._reconcile()
-                if done and self._settings.only_clean_up:
-                    return
+                if self._settings.only_clean_up:
+                    return  # the cleanup asks again, and knows when to give up
                 delay = self._settings.reconcile_every_s if done else self._settings.retry_s
                 wanted = asyncio.ensure_future(self._wanted.wait())
                 try:
@@ -168,7 +166,7 @@ class NetworkDriver:
     async def _reconcile(self) -> bool:
         """Fetch the account and hand it to the engine; False when the exchange did not answer."""
         try:
-            snapshot = await self._fetch()
+            snapshot = await self.snapshot()
         except Exception as error:  # noqa: BLE001 - it is asked again, entries stay blocked
             _log.warning("the account could not be fetched: %s", error)
             return False
@@ -178,7 +176,7 @@ class NetworkDriver:
         self.shell.tally.begin(self.shell.engine.equity)
         return True
 
-    async def _fetch(self) -> AccountSnapshot:
+    async def snapshot(self) -> AccountSnapshot:
         """Fetch the account with the fills that may be missing; it knows what we knew before."""
         engine = self.shell.engine
         fills, ends = engine.fills_booked, engine.orders_ended
@@ -213,16 +211,10 @@ class NetworkDriver:
                 return
             await shell.progress()
 
-    async def verify(self, timeout_s: float) -> AccountSnapshot:
-        """Fetch the account, bring the engine's books in line with it, and settle what follows.
-
-        Raises:
-            VenueError: the exchange could not be asked.
-        """
-        snapshot = await self._fetch()
+    async def learn(self, snapshot: AccountSnapshot, timeout_s: float) -> None:
+        """Bring the engine's books in line with an answer, and settle what follows."""
         await self._hand_over(snapshot, timeout_s)
         await self.settle(timeout_s)
-        return snapshot
 
     async def close(self) -> None:
         """End the streams; orders and positions stay as they are."""

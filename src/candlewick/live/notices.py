@@ -7,18 +7,28 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from time import monotonic
 
 from candlewick.audit import JournalState
-from candlewick.engine import Alarm, AlarmKind, DayStarted, EngineState, ForeignOrder, StateChanged
+from candlewick.engine import (
+    Alarm,
+    AlarmKind,
+    DayStarted,
+    EngineState,
+    ForeignOrder,
+    StateChanged,
+    StopPolicy,
+)
+from candlewick.live.cleanup import Cleaned
 from candlewick.live.system import Outcome, TradingSystem
-from candlewick.models import Event, EventKind, StreamState, StreamStatus, utc_now_ms
-from candlewick.notifications import Notice, NotificationSettings, Notifier, Sender
+from candlewick.models import Event, EventKind, utc_now_ms
+from candlewick.notifications import Notice, NotificationSettings, Notifier, Sender, Severity
 
-__all__ = ["JournalRoom", "notified"]
+__all__ = ["JournalRoom", "notice_of", "notified"]
 
 _log = logging.getLogger(__name__)
 
-_KINDS = (EventKind.ENGINE_STATE_CHANGED, EventKind.STREAM_CHANGED)
+_WITHOUT_ROOM = "entries are refused until there is room, orders that close positions still go out"
 _ALARMS = {
     AlarmKind.UNPROTECTED: "no stop is confirmed in time, the position is being closed",
     AlarmKind.CANNOT_CLOSE: "the position cannot be closed",
@@ -47,17 +57,11 @@ class JournalRoom:
 
     def __call__(self, state: JournalState, reason: str) -> None:
         """Take the news, on any thread."""
-        if state is JournalState.OK:
-            _log.warning("the journal has room again")
-        else:
-            _log.error(
-                "the journal cannot be written: %s; entries are refused until there is room, orders"
-                " that close positions still go out",
-                reason,
-            )
         loop, callback = self._loop, self._callback
         if loop is not None and callback is not None and not loop.is_closed():
             loop.call_soon_threadsafe(callback, state, reason)
+        elif state is not JournalState.OK:
+            _log.error("the journal cannot be written: %s; %s", reason, _WITHOUT_ROOM)
 
 
 @asynccontextmanager
@@ -66,22 +70,42 @@ async def notified(
     senders: Sequence[Sender],
     settings: NotificationSettings,
     room: JournalRoom | None = None,
-) -> AsyncIterator[Notifier | None]:
-    """Tell of what happens in a system until the context ends; nothing without a sender."""
-    if not senders:
-        yield None
-        return
+) -> AsyncIterator[Notifier]:
+    """Tell of what happens in a system until the context ends: in the log, and by the senders."""
     notifier = Notifier(senders, settings, system.recorder.not_told)
     watcher = _Watcher(system, notifier, settings)
     notifier.start()
-    system.bus.subscribe(_KINDS, watcher.on_event, name="notifications", overflow="drop_oldest")
+    system.bus.subscribe(
+        EventKind.ENGINE_STATE_CHANGED, watcher.on_event, name="notifications",
+        overflow="drop_oldest",
+    )  # fmt: skip
     system.on_outcome = watcher.on_outcome
+    system.on_cleaned = watcher.on_cleaned
     if room is not None:
         room.tell(asyncio.get_running_loop(), watcher.on_journal)
+    blocked = asyncio.create_task(watcher.watch_blocked(), name="notices of blocked symbols")
     try:
         yield notifier
     finally:
+        blocked.cancel()
+        await asyncio.wait([blocked])
         await notifier.stop(_STOP_S)
+
+
+def notice_of(cleaned: Cleaned) -> Notice:
+    """What a person must know of a cleanup."""
+    held = f"{cleaned.reason}; {', '.join(cleaned.held) or 'nothing'} was held"
+    if cleaned.problems:
+        text = f"{'; '.join(cleaned.problems)}. {held}"
+        title = "the account could not be verified"
+        return Notice("unverified", "critical", title, text, utc_now_ms())
+    kept = {
+        StopPolicy.FLATTEN: ("flattened", "flat, as the exchange has confirmed"),
+        StopPolicy.KEEP: ("kept", "positions are kept, their stops are confirmed"),
+        StopPolicy.TIGHTEN: ("tightened", "stops are tightened, as the exchange has confirmed"),
+    }
+    kind, title = kept[cleaned.policy]
+    return Notice(kind, "warning" if cleaned.held else "info", title, held, utc_now_ms())
 
 
 class _Watcher:
@@ -93,7 +117,6 @@ class _Watcher:
         self._system = system
         self._notifier = notifier
         self._settings = settings
-        self._told: set[str] = set()
         self._day_start = 0.0
 
     async def on_event(self, event: Event) -> None:
@@ -103,21 +126,23 @@ class _Watcher:
             self._on_state(payload)
         elif isinstance(payload, DayStarted):
             self._on_day(payload)
-        elif isinstance(payload, StreamStatus):
-            self._on_stream(payload)
         elif isinstance(payload, Alarm):
             title = f"{payload.symbol}: {_ALARMS[payload.kind]}"
-            self._critical(str(payload.kind), title, payload.text, subject=payload.symbol)
+            self._tell(str(payload.kind), "critical", title, payload.text, payload.symbol)
         elif isinstance(payload, ForeignOrder):
             self._on_foreign(payload)
 
     def on_journal(self, state: JournalState, reason: str) -> None:
         """The journal ran out of room, or has room again."""
         if state is JournalState.OK:
-            self._info("journal has room", "the journal has room again", reason)
+            self._tell("journal has room", "info", "the journal has room again", reason)
         else:
-            text = f"{reason}; entries are refused until there is room"
-            self._critical("journal", "the journal cannot be written", text)
+            text = f"{reason}; {_WITHOUT_ROOM}"
+            self._tell("journal", "critical", "the journal cannot be written", text)
+
+    def on_cleaned(self, cleaned: Cleaned) -> None:
+        """A cleanup is over."""
+        self._notifier.tell(notice_of(cleaned))
 
     def on_outcome(self, outcome: Outcome) -> None:
         """The run has ended."""
@@ -126,17 +151,13 @@ class _Watcher:
             f"{summary.trades} trades, profit {summary.net_profit:+,.2f},"
             f" equity {summary.final_equity:,.2f}; ended by {summary.ended_by}"
         )
-        if outcome.problems:
-            left = "; ".join(outcome.problems)
-            self._critical("unverified", "the account could not be verified", f"{left}. {text}")
-        else:
-            self._info("ended", "stopped, and the account is as it should be", text)
+        self._tell("ended", "info", "the run has ended", text)
 
     def _on_state(self, change: StateChanged) -> None:
         if change.state is EngineState.HALTED:
-            self._critical("halted", "trading is halted", change.reason)
+            self._tell("halted", "critical", "trading is halted", change.reason)
         elif change.state is EngineState.STOPPING:
-            self._warning("stopping", "the system is stopping", change.reason)
+            self._tell("stopping", "warning", "the system is stopping", change.reason)
 
     def _on_day(self, day: DayStarted) -> None:
         before, self._day_start = self._day_start, day.equity
@@ -148,17 +169,7 @@ class _Watcher:
             f"equity {day.equity:,.2f} ({day.equity - before:+,.2f} on the day),"
             f" {tally.trades} trades and {tally.fees:,.2f} fees so far"
         )
-        self._info("daily", f"summary of {date}", text, subject=str(date))
-
-    def _on_stream(self, status: StreamStatus) -> None:
-        name = f"{status.kind} stream{' of ' + status.symbol if status.symbol else ''}"
-        if status.state is not StreamState.LIVE:
-            self._told.add(name)
-            text = f"{status.reason}; entries are blocked until it is back"
-            self._warning("stream", f"the {name} is {status.state}", text, subject=name)
-        elif name in self._told:
-            self._told.discard(name)
-            self._info("stream is back", f"the {name} is back", "", subject=name)
+        self._tell("daily", "info", f"summary of {date}", text, subject=str(date))
 
     def _on_foreign(self, found: ForeignOrder) -> None:
         order = found.order
@@ -166,13 +177,37 @@ class _Watcher:
             f"{order.client_id}: {order.side} {order.quantity:g} {order.type}; it is not ours and"
             " is left alone"
         )
-        self._warning("foreign order", f"another's order in {order.symbol}", text, order.symbol)
+        title = f"another's order in {order.symbol}"
+        self._tell("foreign order", "warning", title, text, order.symbol)
 
-    def _critical(self, kind: str, title: str, text: str, subject: str = "") -> None:
-        self._notifier.tell(Notice(kind, "critical", title, text, utc_now_ms(), subject))
+    async def watch_blocked(self) -> None:
+        """Tell of symbols whose entries are blocked for long, and when they no longer are.
 
-    def _warning(self, kind: str, title: str, text: str, subject: str = "") -> None:
-        self._notifier.tell(Notice(kind, "warning", title, text, utc_now_ms(), subject))
+        A lost stream that is back soon is nobody's business: its reconnects are in the metrics.
+        """
+        if not self._system.over_network:
+            return
+        patience_s = self._settings.reconnecting_after_s
+        since: dict[str, float] = {}
+        told: set[str] = set()
+        while True:
+            await asyncio.sleep(min(1.0, patience_s / 4.0))
+            now = monotonic()
+            for symbol, state in self._system.engine.symbols.items():
+                reason = state.is_unknown() or state.stale
+                if not reason:
+                    since.pop(symbol, None)
+                    if symbol in told:
+                        told.discard(symbol)
+                        title = f"{symbol} can be traded again"
+                        self._tell("reconnected", "info", title, "", symbol)
+                elif now - since.setdefault(symbol, now) >= patience_s and symbol not in told:
+                    told.add(symbol)
+                    title = f"{symbol} has been blocked for {patience_s:g} s"
+                    text = f"{reason}; no entry is sent until that is over, stops rest"
+                    self._tell("reconnecting", "warning", title, text, symbol)
 
-    def _info(self, kind: str, title: str, text: str, subject: str = "") -> None:
-        self._notifier.tell(Notice(kind, "info", title, text, utc_now_ms(), subject))
+    def _tell(
+        self, kind: str, severity: Severity, title: str, text: str, subject: str = ""
+    ) -> None:
+        self._notifier.tell(Notice(kind, severity, title, text, utc_now_ms(), subject))

@@ -125,6 +125,10 @@ class Recorder:
         """Record that a stop begins."""
         self._log(EventType.STOP_REQUESTED, {"policy": policy, "reason": reason})
 
+    def flatten_requested(self, reason: str) -> None:
+        """Record that everything is to be closed, while the engine goes on."""
+        self._log(EventType.STOP_REQUESTED, {"policy": "halt", "reason": reason})
+
     def finishing(self) -> None:
         """Record that the strategy's `on_stop` comes next."""
         self._log(EventType.STOP_REQUESTED, {"policy": "finish", "reason": ""})

@@ -81,7 +81,7 @@ def recover(records: Iterable[Record], account: str) -> Memory | None:
     run's. Runs on other accounts are skipped.
     """
     symbols: dict[str, _Symbol] = {}
-    day_end, day_start, last_time = 0, 0.0, 0
+    day_end, day_start, last_time, candle_time, last_candle = 0, 0.0, 0, 0, 0
     strategy: Mapping[str, Any] = {}
     ours = found = False
     for record in records:
@@ -94,18 +94,24 @@ def recover(records: Iterable[Record], account: str) -> Memory | None:
                 symbols = {name: _Symbol.of(known) for name, known in began.symbols.items()}
                 day_end, day_start = began.day_end, began.day_start_equity
                 last_time, strategy = began.last_time, began.strategy
+                candle_time = last_candle = began.candle_time
         if not ours or not isinstance(data, dict):
             continue
         if kind == EventType.DAY_STARTED:
             day_end, day_start = data["day_end"], data["equity"]
+        elif kind == EventType.ACCOUNT_SNAPSHOT:
+            for fill in data["fills"]:
+                last_time = max(last_time, _take(symbols, EventType.FILL, fill))
         elif kind == EventType.STRATEGY_STATE:
-            strategy = data
+            strategy, candle_time = data, last_candle
+        elif kind in (EventType.CANDLE_CLOSED, EventType.CANDLE_SHOWN):
+            last_candle = max(last_candle, data["close_time"])
         else:
             last_time = max(last_time, _take(symbols, kind, data))
     if not found:
         return None
     memories = {name: symbol.memory() for name, symbol in symbols.items()}
-    return Memory(memories, day_end, day_start, last_time, strategy)
+    return Memory(memories, day_end, day_start, last_time, strategy, candle_time)
 
 
 def recover_from(directory: Path, account: str) -> Memory | None:
@@ -134,7 +140,8 @@ def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> int:
         symbol.orders.pop(data["client_id"], None)
         return int(data["time"])
     elif kind == EventType.FILL:
-        symbol.trade_ids.append(data["trade_id"])
+        if data["trade_id"] not in symbol.trade_ids:
+            symbol.trade_ids.append(data["trade_id"])
         return int(data["time"])
     elif kind in (EventType.POSITION_OPENED, EventType.POSITION_CHANGED):
         symbol.position = msgspec.convert(data["after"], Position)

@@ -204,6 +204,8 @@ class _Run:
     def _stop(self, data: dict[str, Any]) -> Sequence[Decision]:
         if data["policy"] == "finish":
             return self._engine.finish()
+        if data["policy"] == "halt":
+            return self._engine.flatten(data["reason"])
         return self._engine.begin_stop(StopPolicy(data["policy"]), data["reason"])
 
     # -- going on --------------------------------------------------------------------------------

@@ -51,8 +51,9 @@ class EngineShell:
     One subscription takes all kinds, so that the engine sees them in the order in which they were
     published. ``on_fatal`` is called with an error that is not the strategy's: the system must
     stop and clean up. A venue over a network gets its commands through a `Sender`; the simulated
-    one is called directly, which keeps the order of a backtest. ``journey``, where it is set,
-    measures what candles and orders take; ``ask_account`` has the account fetched soon.
+    one is called directly, which keeps the order of a backtest. ``on_failed`` is called once, when
+    the strategy has raised. ``journey``, where it is set, measures what candles and orders take;
+    ``ask_account`` has the account fetched soon.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class EngineShell:
         on_fatal: Callable[[BaseException], None],
         *,
         over_network: bool = False,
+        on_failed: Callable[[], None] | None = None,
     ) -> None:
+        self._on_failed = on_failed
         self.engine = engine
         self.venue = venue
         self.bus = bus
@@ -75,6 +78,7 @@ class EngineShell:
         self.ask_account: Callable[[], None] | None = None
         self._on_fatal = on_fatal
         self._failure_recorded = False
+        self._has_state = type(engine.strategy).save_state is not Strategy.save_state
         self._progress = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0
@@ -154,14 +158,14 @@ class EngineShell:
             self.journey.decided(event)
         if decisions:
             await self.act(decisions)
-            self.save_strategy()
+        self.save_strategy()
         if candle.interval == self.engine.interval:
             self.tally.candle(candle.close_time, self.engine.equity)
 
     def save_strategy(self) -> None:
         """Journal what the strategy wants back after a restart, when it wants anything."""
         strategy = self.engine.strategy
-        if type(strategy).save_state is Strategy.save_state:
+        if not self._has_state or self.engine.failure is not None:
             return
         try:
             self.recorder.strategy_state(strategy.save_state())
@@ -177,6 +181,8 @@ class EngineShell:
         if self.journey is not None and event.kind is _ORDER_UPDATED:
             self.journey.answered(event.payload)
         await self.act(self.engine.process(event))
+        if event.kind is _FILL_RECEIVED:
+            self.save_strategy()
         if self.journey is not None:
             self._watch_protection(self.journey)
 
@@ -216,6 +222,8 @@ class EngineShell:
             self._failure_recorded = True
             trace = "".join(traceback.format_exception(failure))
             self.recorder.strategy_failed(failure, trace)
+            if self._on_failed is not None:
+                self._on_failed()
 
     async def _carry(self, command: Command) -> None:
         if isinstance(command, Submit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import traceback
 from collections import Counter
@@ -15,16 +16,17 @@ import msgspec
 from candlewick.audit import AuditLogger, JournalState
 from candlewick.backtesting import Run, Summary
 from candlewick.bus import BusReport, EventBus
-from candlewick.engine import EngineState, Memory, StopPolicy, TradingEngine
+from candlewick.engine import EngineState, Memory, StateChanged, StopPolicy, TradingEngine
 from candlewick.errors import ExitCode, JournalError
 from candlewick.exchange import SimulatedExchange
+from candlewick.live.cleanup import Cleaned, Cleanup, CleanupSettings
 from candlewick.live.driver import Driver, SimulatedDriver
 from candlewick.live.recording import Recorder
 from candlewick.live.shell import EngineShell
 from candlewick.live.status import PositionStatus, Status
 from candlewick.live.tally import Tally
-from candlewick.live.verification import problems_with
-from candlewick.models import Event, EventKind, OrderPurpose, SignalAction
+from candlewick.live.verification import what_is_left
+from candlewick.models import Event, EventKind, OrderPurpose
 from candlewick.monitoring import tuned_collector
 from candlewick.risk import RiskSettings
 from candlewick.strategies import describe_failure
@@ -32,16 +34,17 @@ from candlewick.venues import SimulatedVenue, Venue
 
 __all__ = ["Outcome", "SystemSettings", "TradingSystem"]
 
+_log = logging.getLogger(__name__)
+
 END_OF_DATA = "the end of the data"
 HISTORY = 1_000
-_BACKOFF_S = 0.25
 
 
 class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the system runs. ``speed`` is a multiple of real time, None for no pace.
 
     ``account`` is what tells one account from another in the journal, without a secret.
-    ``cleanup_timeout_s`` and ``cleanup_attempts`` bound the closing of positions at the end.
+    ``cleanup`` is how patiently positions are closed at the end, and after a halt.
     ``tune_collector`` is for a process that does nothing else: see `tuned_collector`.
     """
 
@@ -50,8 +53,7 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
     speed: float | None = None
     on_stop: StopPolicy = StopPolicy.FLATTEN
     drain_timeout_s: float = 10.0
-    cleanup_timeout_s: float = 60.0
-    cleanup_attempts: int = 6
+    cleanup: CleanupSettings = CleanupSettings()
     tune_collector: bool = False
 
 
@@ -105,6 +107,8 @@ class TradingSystem:
         self.fatal: BaseException | None = None
         self.journal_problem = ""
         self.on_outcome: Callable[[Outcome], None] | None = None
+        self.on_cleaned: Callable[[Cleaned], None] | None = None
+        self._halting: asyncio.Task[None] | None = None
         self.over_network = over_network
         self.bus_reports: Counter[str] = Counter()
         self.bus = EventBus(on_report=self._on_bus_report)
@@ -112,9 +116,11 @@ class TradingSystem:
         self.tally = Tally(engine.balance)
         self.shell = EngineShell(
             engine, venue, self.bus, self.recorder, self.tally, self._on_fatal,
-            over_network=over_network,
+            over_network=over_network, on_failed=self.stopping.set,
         )  # fmt: skip
         self.driver = driver(self.stopping)
+        if over_network:
+            self.bus.subscribe(EventKind.ENGINE_STATE_CHANGED, self._on_state, name="halts")
 
     @classmethod
     def simulated(
@@ -165,12 +171,7 @@ class TradingSystem:
 
     def what_is_left(self) -> list[str]:
         """Say what a cleanup still has to do, by the engine's books."""
-        left = []
-        for symbol, state in self.engine.symbols.items():
-            if not state.position.is_flat:
-                left.append(f"{symbol} holds {state.position.quantity:g}")
-            left += [f"{order.client_id} is {order.status}" for order in state.orders.values()]
-        return left
+        return what_is_left(self.engine)
 
     # -- running ---------------------------------------------------------------------------------
 
@@ -226,19 +227,32 @@ class TradingSystem:
 
     # -- stopping --------------------------------------------------------------------------------
 
+    async def _on_state(self, event: Event) -> None:
+        """A halt for the day ends as a stop does: closed, cancelled, and verified."""
+        change = event.payload
+        halted = isinstance(change, StateChanged) and change.state is EngineState.HALTED
+        if halted and self.engine.failure is None and not self.stopping.is_set():
+            self._halting = asyncio.create_task(self._after_halt(change.reason), name="halt")
+
+    async def _after_halt(self, reason: str) -> None:
+        try:
+            await self._clean_up(StopPolicy.FLATTEN, reason, stops=False)
+        except Exception as error:  # noqa: BLE001 - the stop that follows cleans up again
+            self.recorder.error(error, traceback.format_exc(), "after a halt")
+            self._on_fatal(error)
+
     async def _shut_down(self) -> list[str]:
-        """Discard entries, apply the policy, verify, drain, flush: in this order."""
+        """Clean up by policy, drain, flush: in this order."""
+        if self._halting is not None:
+            self._halting.cancel()
+            await asyncio.wait([self._halting])
         policy = self.settings.on_stop if self.engine.failure is None else StopPolicy.FLATTEN
         reason = str(self.engine.failure or self.stop_reason or END_OF_DATA)
-        discarded = self.bus.discard(_is_entry)
-        if discarded:
-            self.recorder.discarded(discarded)
         problems = await self._clean_up(policy, reason)
         self.shell.save_strategy()
         self.recorder.finishing()
         await self.shell.act(self.engine.finish())
-        await self.shell.close()
-        await self.driver.close()
+        await self._let_go()
         left = await self.bus.stop(self.settings.drain_timeout_s)
         if left:
             self.recorder.not_handled(dict(left))
@@ -249,33 +263,26 @@ class TradingSystem:
             self.journal_problem = str(error)
         return problems
 
-    async def _clean_up(self, policy: StopPolicy, reason: str) -> list[str]:
+    async def _clean_up(self, policy: StopPolicy, reason: str, *, stops: bool = True) -> list[str]:
         """Apply the policy until the exchange confirms it, or the time is up.
 
         Returns what is not as it should be. Stops stay at the exchange all the while.
         """
-        deadline = time.monotonic() + self.settings.cleanup_timeout_s
-        for attempt in range(self.settings.cleanup_attempts):
-            self.recorder.stop_requested(policy, reason)
-            await self.shell.act(self.engine.begin_stop(policy, reason))
-            await self.driver.settle(self.settings.drain_timeout_s)
-            problems = await self._verify(policy)
-            self.recorder.reconciled(not problems, problems)
-            delay_s = _BACKOFF_S * 2**attempt if self.over_network else 0.0
-            if not problems or time.monotonic() + delay_s > deadline:
-                break
-            self.recorder.cleanup("again", attempt=attempt + 1, problems=problems)
-            await asyncio.sleep(delay_s)
-        return problems
+        settings = self.settings.cleanup
+        work = Cleanup(self.shell, self.driver, policy, reason, settings, stops=stops)
+        cleaned = await work.run()
+        if self.on_cleaned is not None:
+            self.on_cleaned(cleaned)
+        return list(cleaned.problems)
 
-    async def _verify(self, policy: StopPolicy) -> list[str]:
-        """Ask the exchange whether the account is as the policy wants it."""
+    async def _let_go(self) -> None:
+        """End the sending and the streams; what the exchange does not answer is not waited for."""
         try:
-            snapshot = await self.driver.verify(self.settings.drain_timeout_s)
-        except Exception as error:  # noqa: BLE001 - not knowing is not being flat
-            self.recorder.error(error, traceback.format_exc(), "verifying")
-            return [f"the account could not be asked for: {error}", *self.what_is_left()]
-        return problems_with(snapshot, self.engine, policy)
+            async with asyncio.timeout(self.settings.drain_timeout_s):
+                await self.shell.close()
+                await self.driver.close()
+        except TimeoutError:
+            _log.warning("the venue did not close within %g s", self.settings.drain_timeout_s)
 
     def _exit_code(self, problems: list[str]) -> ExitCode:
         if problems:
@@ -342,11 +349,3 @@ class TradingSystem:
             str(self.journal.directory),
             str(self.journal.state),
         )
-
-
-def _is_entry(event: Event) -> bool:
-    """True for a signal that would open a position; closing ones keep their turn."""
-    return event.kind is EventKind.SIGNAL_GENERATED and event.payload.action in (
-        SignalAction.BUY,
-        SignalAction.SELL,
-    )

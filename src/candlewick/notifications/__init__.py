@@ -10,11 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from candlewick.notifications.notifier import Notice, Notifier
+    from candlewick.notifications.notifier import Notice, Notifier, Severity
     from candlewick.notifications.senders import Sender, SendError, senders_from
     from candlewick.notifications.settings import NotificationSettings
 
-__all__ = ["Notice", "NotificationSettings", "Notifier", "SendError", "Sender", "senders_from"]
+__all__ = [
+    "Notice",
+    "NotificationSettings",
+    "Notifier",
+    "SendError",
+    "Sender",
+    "Severity",
+    "senders_from",
+]
 
 _MODULES = {
     "Notice": "notifier",
@@ -22,6 +30,7 @@ _MODULES = {
     "Notifier": "notifier",
     "SendError": "senders",
     "Sender": "senders",
+    "Severity": "notifier",
     "senders_from": "senders",
 }
 

@@ -14,7 +14,9 @@ import msgspec
 from candlewick.notifications.senders import Sender, SendError
 from candlewick.notifications.settings import NotificationSettings
 
-__all__ = ["Notice", "Notifier"]
+__all__ = ["Notice", "Notifier", "Severity"]
+
+Severity = Literal["info", "warning", "critical"]
 
 _log = logging.getLogger(__name__)
 _QUEUE = 100
@@ -28,7 +30,7 @@ class Notice(msgspec.Struct, frozen=True):
     """
 
     kind: str
-    severity: Literal["info", "warning", "critical"]
+    severity: Severity
     title: str
     text: str
     time: int
@@ -37,7 +39,10 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Notifier:
-    """Delivers notices to every sender, each with its own queue, so that none waits for another.
+    """Writes notices to the log, and delivers them to every sender.
+
+    Each sender has a queue of its own, so that none waits for another; the log is the console and
+    the file of the program, and needs no sender.
 
     ``undelivered`` is called with (sender, notice, reason) for what could not be told.
     """
@@ -75,6 +80,8 @@ class Notifier:
 
     def start(self) -> None:
         """Begin to deliver."""
+        if not self._queues:
+            return
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
         session = self._session = aiohttp.ClientSession(timeout=timeout)
         self._tasks = [

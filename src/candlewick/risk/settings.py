@@ -26,6 +26,8 @@ class RiskSettings(msgspec.Struct, frozen=True):
     price only.
     ``foreign_positions`` says what becomes of a position that no order of ours has opened, added
     to or turned round: "adopt" protects it like one of ours, "close" closes it at market.
+    ``tighten_to`` is the fraction of a stop's distance from the price that the policy to tighten
+    leaves.
     """
 
     risk_per_trade: float = 0.01
@@ -39,6 +41,7 @@ class RiskSettings(msgspec.Struct, frozen=True):
     protect_within_ms: int = 3_000
     stop_trigger: TriggerPrice = TriggerPrice.LAST
     foreign_positions: Literal["adopt", "close"] = "adopt"
+    tighten_to: float = 0.5
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -58,5 +61,7 @@ class RiskSettings(msgspec.Struct, frozen=True):
             raise ConfigError(
                 f"risk.foreign_positions {self.foreign_positions!r} must be adopt or close"
             )
+        if not 0.0 < self.tighten_to < 1.0:
+            raise ConfigError(f"risk.tighten_to {self.tighten_to!r} must be between 0 and 1")
         if self.protect_within_ms < 1:
             raise ConfigError("risk.protect_within_ms must be at least 1")

@@ -87,7 +87,12 @@ class Strategy:
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `save_state` returned, before the first candle after a restart."""
+        """Take back what `save_state` returned.
+
+        After a restart the past candles are shown first, up to the one after which the state was
+        saved; those that were missed meanwhile follow. Signals given at past candles are not acted
+        on.
+        """
 
     # -- what a user calls ----------------------------------------------------------------------
 

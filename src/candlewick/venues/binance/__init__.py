@@ -1,5 +1,6 @@
 """Binance USDⓈ-M futures: REST, streams, and the venue behind the `Venue` protocol."""
 
+from candlewick.venues.binance.failures import OutcomeUnknown, RateLimited
 from candlewick.venues.binance.history import CandleSource, candle_source
 from candlewick.venues.binance.keys import ApiKeys
 from candlewick.venues.binance.settings import BinanceSettings
@@ -15,5 +16,7 @@ __all__ = [
     "Malformed",
     "MarketWatcher",
     "OnMalformed",
+    "OutcomeUnknown",
+    "RateLimited",
     "candle_source",
 ]
