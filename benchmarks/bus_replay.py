@@ -1,4 +1,4 @@
-"""A recorded market through the bus: ten subscribers, one that sleeps, one that always raises."""
+"""A recorded market through the bus: an engine that trades it, and ten subscribers beside it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,31 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from candlewick import Strategy
+from candlewick.audit import AuditLogger
+from candlewick.backtesting import prepare
 from candlewick.bus import EventBus, HandlerInfo, ReportKind
-from candlewick.data import load_capture
+from candlewick.data import load_capture, load_market
+from candlewick.engine import TradingEngine
+from candlewick.exchange import SimulatedExchange
+from candlewick.live.recording import Recorder
+from candlewick.live.shell import EngineShell
+from candlewick.live.tally import Tally
 from candlewick.models import Candle, Event, EventKind, PriceUpdate
+from candlewick.risk import RiskSettings
+from candlewick.venues import SimulatedVenue
 
 CAPTURE = "btcusdt-usdm-raw-2024-08-08.jsonl.gz"
-CANDLE, ORDER, PRICE = (
+CANDLE, ORDER, FILL, PRICE = (
     EventKind.CANDLE_CLOSED,
     EventKind.ORDER_UPDATED,
+    EventKind.FILL_RECEIVED,
     EventKind.PRICE_UPDATED,
 )
 SECOND_NS = 1_000_000_000
+SYMBOL = "BTCUSDT"
 
-__all__ = ["CANDLE", "CAPTURE", "ORDER", "PRICE", "Replay", "capture", "events"]
+__all__ = ["CANDLE", "CAPTURE", "FILL", "ORDER", "PRICE", "Replay", "capture", "events"]
 
 
 def capture() -> Path | None:
@@ -38,8 +50,8 @@ def capture() -> Path | None:
 def events(path: Path, first_s: float = 0.0, last_s: float = 1e9) -> Iterator[tuple[int, Event]]:
     """Yield what was received from ``first_s`` to ``last_s`` of the capture: offset in ns, event.
 
-    Best bids are prices. Each trade stands for an order update, as if it were our own, and each
-    second of trades closes a candle: so the queues that must not lose anything have bursts, too.
+    Best bids and trades are prices, a trade's with its quantity. Each second of trades closes a
+    candle.
     """
     sequence = count(1)
     trades: list[float] = []
@@ -57,13 +69,13 @@ def events(path: Path, first_s: float = 0.0, last_s: float = 1e9) -> Iterator[tu
         elif record.event == "trade":
             data = record.decode()["data"]
             update = PriceUpdate(data["s"], float(data["p"]), float(data["q"]), data["T"])
-            if trades and offset // SECOND_NS != second:
+            if trades and update.time // 1_000 != second:
                 candle = _candle(update.symbol, second, trades)
                 yield offset, Event(CANDLE, candle, candle.close_time, next(sequence))
                 trades.clear()
-            second = offset // SECOND_NS
+            second = update.time // 1_000
             trades.append(update.price)
-            yield offset, Event(ORDER, update, update.time, next(sequence))
+            yield offset, Event(PRICE, update, update.time, next(sequence))
 
 
 def _candle(symbol: str, second: int, prices: list[float]) -> Candle:
@@ -74,18 +86,40 @@ def _candle(symbol: str, second: int, prices: list[float]) -> Candle:
     )  # fmt: skip
 
 
-class Replay:
-    """The bus, its ten subscribers, and what each of them saw."""
+class InAndOut(Strategy):
+    """Opens a position at one candle and closes it at the next: as many orders as there can be."""
 
-    def __init__(self) -> None:
+    def on_candle(self, candle: Candle) -> None:
+        if self.position.is_flat:
+            self.buy(stop=candle.close * 0.99, target=candle.close * 1.01)
+        else:
+            self.close()
+
+
+class Replay:
+    """The bus, an engine with venue and journal, ten subscribers, and what each of them saw.
+
+    Trades move the simulated exchange, on which the engine's orders are filled: so the queues
+    that must not lose anything have real orders in them. ``seen`` has the identities of events,
+    which ``published`` keeps alive.
+    """
+
+    def __init__(self, directory: Path) -> None:
         self.reports: list[ReportKind] = []
+        self.fatal: list[BaseException] = []
         self.bus = EventBus(on_report=lambda report: self.reports.append(report.kind))
         self.seen: dict[str, list[int]] = {}
-        self.published: dict[EventKind, list[int]] = {kind: [] for kind in EventKind}
+        self.published: list[Event] = []
         self._pause = threading.Event()
-        every, kept = [CANDLE, ORDER, PRICE], [CANDLE, ORDER]
-        self._add("engine", kept, self._suspends)
-        self._add("journal", every, self._awaited)
+        self.journal = AuditLogger(directory)
+        self.engine, self.venue = _trading()
+        self.shell = EngineShell(
+            self.engine, self.venue, self.bus, Recorder(self.journal),
+            Tally(self.engine.balance), self.fatal.append,
+        )  # fmt: skip
+        every, kept = [CANDLE, ORDER, FILL, PRICE], [CANDLE, ORDER, FILL]
+        self._add("portfolio", kept, self._suspends)
+        self._add("recorder", every, self._awaited)
         self._add("metrics", every, self._called, mode="inline")
         self._add("candles in a thread", [CANDLE], self._called)
         self._add("orders in a thread", [ORDER], self._called)
@@ -94,6 +128,16 @@ class Replay:
         self._add("last prices", [PRICE], self._suspends, overflow="drop_oldest", queue_size=50)
         self._add("raises", every, self._raises)
         self._add("candles", [CANDLE], self._awaited, overflow="fail")
+        self._count_published()
+
+    def _count_published(self) -> None:
+        publish = self.bus.publish
+
+        def counted(event: Event) -> bool:
+            self.published.append(event)
+            return publish(event)
+
+        self.bus.publish = counted  # type: ignore[method-assign]
 
     def _add(
         self, name: str, kinds: list[EventKind], make: Callable[[list[int]], Any], **options: Any
@@ -104,34 +148,34 @@ class Replay:
 
     def _awaited(self, seen: list[int]) -> Any:
         async def handler(event: Event) -> None:
-            seen.append(event.sequence)
+            seen.append(id(event))
 
         return handler
 
     def _suspends(self, seen: list[int]) -> Any:
         async def handler(event: Event) -> None:
             await asyncio.sleep(0)
-            seen.append(event.sequence)
+            seen.append(id(event))
 
         return handler
 
     def _called(self, seen: list[int]) -> Any:
         def handler(event: Event) -> None:
-            seen.append(event.sequence)
+            seen.append(id(event))
 
         return handler
 
     def _sleeps(self, seen: list[int]) -> Any:
         def handler(event: Event) -> None:
             self._pause.wait(0.1)
-            seen.append(event.sequence)
+            seen.append(id(event))
 
         return handler
 
     def _raises(self, seen: list[int]) -> Any:
         async def handler(event: Event) -> None:
-            seen.append(event.sequence)
-            raise ZeroDivisionError(event.sequence)
+            seen.append(id(event))
+            raise ZeroDivisionError(event.kind)
 
         return handler
 
@@ -141,6 +185,8 @@ class Replay:
         What is due is published at once, as a socket gives it: up to 50 messages at a read.
         """
         self.bus.start()
+        await self.venue.connect(self.shell.publish, [SYMBOL], "1s")
+        await self.shell.act(self.engine.start(messages[0][1].time))
         began, first = time.perf_counter_ns(), messages[0][0]
         at_once = 0
         for offset, event in messages:
@@ -150,8 +196,21 @@ class Replay:
                 await asyncio.sleep(max(ahead / SECOND_NS, 0.0))
                 at_once = 0
             assert self.bus.publish(event)
-            self.published[event.kind].append(event.sequence)
+            if event.kind is PRICE and event.payload.quantity:
+                self.venue.tick(SYMBOL, event.payload.price, event.time)
         assert await self.bus.drain(timeout=60.0) == {}
         infos = {info.name: info for info in self.bus.handlers()}
         assert await self.bus.stop() == {}
+        await self.shell.close()
+        self.journal.stop()
         return infos
+
+
+def _trading() -> tuple[TradingEngine, SimulatedVenue]:
+    parts = prepare(InAndOut, load_market([], candles=10, interval="1s", symbols=[SYMBOL]))
+    exchange = SimulatedExchange(parts.instruments, 1e6, parts.account.exchange)
+    engine = TradingEngine(
+        parts.strategy, parts.instruments, balance=1e6, interval="1s", run_id="replay",
+        risk=RiskSettings(daily_loss=0.0, max_orders_per_minute=0),
+    )  # fmt: skip
+    return engine, SimulatedVenue(exchange, parts.instruments)
