@@ -180,6 +180,8 @@ _COMMENTS = {
     "notifications.reconnecting_after_s": "entries are blocked for so long before it is told, s",
     "notifications.daily_summary": "tell equity and trades at the end of each UTC day",
     "monitoring.port": "0: any free one, which `candlewick status` finds",
+    "monitoring.stall_ms": "an event loop that does not turn for so long is reported",
+    "monitoring.strict": "such a stall is an error, exit code 1",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 
-from .conftest import Engine
+from candlewick.audit import read
+from candlewick.errors import ExitCode
+
+from .conftest import Command, Engine
 
 OPS = Path(__file__).parents[2] / "ops"
 Start = Callable[..., Engine]
@@ -86,7 +90,8 @@ def _until(look: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def test_an_idle_engine_uses_no_processor(start_engine: Start) -> None:
     """With everything on: below 0.5 % of one processor over ten seconds."""
     engine = start_engine("--speed", "0.001")  # the first candle is hours away
-    while not _plain_values(engine.get("/metrics")[1])["candlewick_gc_frozen_objects"]:
+    running = 'candlewick_engine_state{state="running"}'
+    while not _plain_values(engine.get("/metrics")[1])[running]:
         time.sleep(0.1)  # it has not quite started
     before = _processor_ns(engine.process.pid)
     time.sleep(10.0)
@@ -100,6 +105,34 @@ def _processor_ns(pid: int) -> int:
     return sum(
         int((tasks / task / "schedstat").read_text().split()[0]) for task in os.listdir(tasks)
     )
+
+
+BLOCKS = """
+import time
+from candlewick import Strategy
+
+class Blocks(Strategy):
+    def on_candle(self, candle):
+        if len(self.history) == 50:
+            time.sleep(0.5)
+"""
+
+
+def test_a_stall_is_an_error_of_a_strict_run(command: Command, tmp_path: Path) -> None:
+    """The terminal, the exit code and the journal name the handler and the line it stood at."""
+    (tmp_path / "blocks.py").write_text(BLOCKS)
+    (tmp_path / "c.toml").write_text("[monitoring]\nstrict = true\nstall_ms = 250.0\n")
+    arguments = ("run", "-c", "c.toml", "--candles", "500", "--strategy", "blocks.py:Blocks")
+    done = command(*arguments)
+    assert done.returncode == ExitCode.UNEXPECTED, done.stdout + done.stderr
+    assert "ended by" in done.stdout, "the figures are shown all the same"
+    assert re.search(r"stood still .* in engine at \S+blocks.py:8 Blocks.on_candle", done.stdout)
+    reports = [r.data for r in read(tmp_path / "journal", types=["bus_report"])]
+    stalls = [report for report in reports if report["kind"] == "loop_stalled"]
+    assert stalls[0]["handler"] == "engine"
+    assert "blocks.py:8" in stalls[0]["context"]["where"]
+    (tmp_path / "c.toml").write_text("[monitoring]\nstall_ms = 250.0\n")
+    assert command(*arguments).returncode == ExitCode.OK, "without strict it is told only"
 
 
 @pytest.mark.slow

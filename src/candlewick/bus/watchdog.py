@@ -115,8 +115,9 @@ class Watchdog:
         if self.by_handler:
             worst = max(self.stalls, key=lambda stall: stall.duration_ms)
             where = worst.stack[-1] if worst.stack else "C code"
+            times = "once" if self.count == 1 else f"{self.count} times, at worst"
             raise LoopStalledError(
-                f"the event loop stood still {self.count} times, for {worst.duration_ms:.0f} ms in"
+                f"the event loop stood still {times} for {worst.duration_ms:.0f} ms in"
                 f" {worst.handler} at {where}; move what blocks there into a plain handler,"
                 " or await it"
             )

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from candlewick.audit import AuditLogger
 from candlewick.backtesting import Run, prepare
+from candlewick.bus import LoopStalledError
 from candlewick.cli import options
 from candlewick.cli.backtest import account
 from candlewick.cli.display import show
@@ -22,7 +23,7 @@ from candlewick.cli.signals import StopSignals
 from candlewick.cli.summary import console_for, print_summary
 from candlewick.cli.venues import Place, candles_of, check_venue, opened, place_of
 from candlewick.config import Config
-from candlewick.errors import ConfigError
+from candlewick.errors import ConfigError, ExitCode
 from candlewick.live import Outcome, SystemSettings, TradingSystem, observed
 from candlewick.live.assembly import network_system, new_run_id
 from candlewick.live.cleanup import CleanupSettings
@@ -118,7 +119,7 @@ def _run(settings: Config, signals: StopSignals, *, json: bool) -> int:
     if outcome.journal_problem:
         console.print(f"[red]{outcome.journal_problem}[/]", soft_wrap=True)
     if outcome.error:
-        console.print(f"[red]stopped by an unexpected error: {outcome.error}[/]", soft_wrap=True)
+        console.print(f"[red]an unexpected error: {outcome.error}[/]", soft_wrap=True)
     return outcome.exit_code
 
 
@@ -216,12 +217,17 @@ async def _watched(
 ) -> Outcome:
     """Run a system with its metrics served, its notices told and its figures shown."""
     senders = senders_from(os.environ, hide)
-    async with (
-        observed(system, settings.monitoring),
-        notified(system, senders, settings.notifications, room),
-        serviced(system, ServiceManager.from_environment(os.environ)),
-    ):
-        return await _shown(system, terminal)
+    try:
+        async with (
+            observed(system, settings.monitoring),
+            notified(system, senders, settings.notifications, room),
+            serviced(system, ServiceManager.from_environment(os.environ)),
+        ):
+            outcome = await _shown(system, terminal)
+    except LoopStalledError as error:
+        code = outcome.exit_code or ExitCode.UNEXPECTED
+        outcome = msgspec.structs.replace(outcome, exit_code=code, error=str(error))
+    return outcome
 
 
 async def _shown(system: TradingSystem, terminal: Terminal) -> Outcome:

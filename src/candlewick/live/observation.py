@@ -53,12 +53,15 @@ async def observed(
 
     Raises:
         ConfigError: the address of the server cannot be used.
+        LoopStalledError: the event loop stood still, and the settings are strict.
     """
     if not settings.enabled:
         yield None
         return
     with Metrics() as metrics:
-        watchdog = Watchdog(system.bus)
+        watchdog = Watchdog(
+            system.bus, threshold_ms=settings.stall_ms, strict=settings.strict
+        )
         sources = observe(system, metrics, watchdog)
         # realtime: allow RT101 - before the system runs; the dashboard's page from the package
         async with MetricsServer(settings, sources, metrics) as server, watchdog:
