@@ -138,6 +138,42 @@ def test_show_filters_and_keeps_the_order(audit: Audit, journal: Path) -> None:
     assert audit.out == ""
 
 
+def test_show_says_what_happened_in_words(audit: Audit, journal: Path) -> None:
+    assert audit("show", journal, "--order", "cw-x-1-entry") == 0
+    words = [line.split(maxsplit=4)[4] for line in audit.out.splitlines()]
+    assert words[0].startswith("cw-x-1-entry entry buy 0.5 BTCUSDT market")
+    assert words[2:] == ["cw-x-1-entry BTCUSDT venue id 771", "cw-x-1-entry BTCUSDT filled 0.5"]
+
+
+def test_show_knows_the_types_that_a_program_has_made_up(audit: Audit, tmp_path: Path) -> None:
+    with AuditLogger(tmp_path) as journal:
+        journal.log_event("mine", {"since": 1_700_000_000_000, "at_time": 1_700_000_000_000})
+    assert audit("show", tmp_path, "--type", "min*") == 0
+    assert audit.out.endswith(
+        "mine                   since 1700000000000 at time 2023-11-14 22:13:20\n"
+    )
+    assert audit("show", tmp_path, "--type", "nime") == 2
+    assert "did you mean 'mine'?" in audit.err
+
+
+def test_show_fits_its_lines_to_a_terminal(journal: Path) -> None:
+    """In a pipe lines are whole; on a terminal there is a heading, and no line is broken."""
+    program = (
+        "import sys; from rich.console import Console; import candlewick.cli.audit as audit\n"
+        "audit.console_for = lambda: Console(force_terminal=True, width=80, color_system=None)\n"
+        "from candlewick.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "audit", "show", str(journal)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    heading, *lines = done.stdout.splitlines()
+    assert heading.split() == ["record", "time", "(UTC)", "type", "what"]
+    assert len(lines) == len(list(read(journal)))
+    assert max(map(len, lines)) == 80
+    assert any(line.endswith("…") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [

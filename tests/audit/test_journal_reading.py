@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars
 import pytest
 
@@ -16,6 +17,7 @@ from candlewick.audit import (
     EventType,
     Filter,
     Record,
+    RelatedOrder,
     archive,
     export_parquet,
     follow,
@@ -25,7 +27,7 @@ from candlewick.audit import (
     verify,
 )
 from candlewick.errors import ConfigError, DataError, JournalError
-from candlewick.models import Order, OrderType, Side
+from candlewick.models import Order, OrderPurpose, OrderType, Side
 
 Ready = Callable[[AuditLogger], None]
 DAY_NS = 86_400_000_000_000
@@ -201,30 +203,46 @@ def test_an_order_tells_its_story_with_latencies(tmp_path: Path, clock: Any) -> 
             journal.log_event(kind, data)
 
         own = {"client_id": "run-1-entry", "symbol": "BTCUSDT"}
-        log(0, EventType.ORDER_PLANNED, _order("run-1-entry"))
+        stop = {"client_id": "run-2-stop", "symbol": "BTCUSDT"}
+        log(0, EventType.SIGNAL_GENERATED, {"symbol": "BTCUSDT", "action": "sell"})
+        log(0, EventType.SIGNAL_GENERATED, {"symbol": "BTCUSDT", "action": "buy"})
+        log(7, EventType.ORDER_PLANNED, _order("run-1-entry"))
         log(5, EventType.ORDER_SENT, own)
         log(3, EventType.ORDER_PLANNED, _order("run-9-other"))
         log(997, EventType.ORDER_UPDATED, own | {"status": "acknowledged", "venue_id": "771"})
         log(0, EventType.ORDER_ACKNOWLEDGED, own | {"status": "acknowledged", "venue_id": "771"})
         log(2_000, EventType.FILL, own | {"price": 42_000.5, "quantity": 0.5, "trade_id": 3})
         log(1, EventType.ORDER_FILLED, own | {"status": "filled", "filled": 0.5})
-        log(9, EventType.ORDER_PLANNED, _order("run-2-stop", "run-1-entry"))
+        protecting = msgspec.structs.replace(
+            _order("run-2-stop", "run-1-entry"), purpose=OrderPurpose.STOP
+        )
+        log(9, EventType.ORDER_PLANNED, protecting)
+        log(1, EventType.ORDER_SENT, stop)
+        log(390, EventType.ORDER_ACKNOWLEDGED, stop | {"status": "acknowledged"})
     story = order_story(tmp_path, "run-1-entry")
     assert [step.type for step in story.steps] == [
-        "order_planned", "order_sent", "order_updated", "order_acknowledged", "fill",
-        "order_filled",
+        "signal_generated", "order_planned", "order_sent", "order_updated", "order_acknowledged",
+        "fill", "order_filled",
     ]  # fmt: skip
-    assert [step.after_ns for step in story.steps] == [0, 5_000, 1_000_000, 0, 2_000_000, 1_000]
+    assert [step.after_ns for step in story.steps] == [
+        0, 7_000, 5_000, 1_000_000, 0, 2_000_000, 1_000,
+    ]  # fmt: skip
     assert story.latencies_ns == {
+        "signal to planned": 7_000,
         "planned to sent": 5_000,
         "sent to acknowledged": 1_000_000,
         "acknowledged to filled": 2_001_000,
-        "planned to filled": 3_006_000,
+        "signal to filled": 3_013_000,
+        "filled to protected": 401_000,
     }
     assert story.symbol == "BTCUSDT"
-    assert story.related == ("run-2-stop",)
-    assert "buy 0.5 BTCUSDT limit price 42000.5" in story.steps[0].text
-    assert "trade id 3" in story.steps[4].text
+    assert story.related == (RelatedOrder("run-2-stop", "stop", "acknowledged"),)
+    assert "action buy" in story.steps[0].text
+    assert "buy 0.5 limit price 42000.5" in story.steps[1].text
+    assert "trade id 3" in story.steps[5].text
+    other = order_story(tmp_path, "run-2-stop")
+    assert other.related == (RelatedOrder("run-1-entry", "entry", "filled"),)
+    assert other.steps[0].type == "order_planned", "no signal asked for it"
     assert order_story(tmp_path, "771") == story, "the exchange's id leads to the same order"
     with pytest.raises(DataError, match=r"no order 'run-1-entri'; did you mean 'run-1-entry'\?"):
         order_story(tmp_path, "run-1-entri")

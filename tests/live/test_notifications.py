@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from candlewick.audit import AuditLogger, JournalState
+from candlewick.audit import AuditLogger, JournalState, anchors_of
 from candlewick.backtesting import prepare
 from candlewick.data import load_market
 from candlewick.errors import ConfigError
 from candlewick.live import Outcome, TradingSystem
-from candlewick.live.notices import JournalRoom, notified
+from candlewick.live.notices import JournalNews, notified
 from candlewick.models import Candle
 from candlewick.notifications import Notice, NotificationSettings, Notifier, senders_from
 from candlewick.strategies import Strategy
@@ -204,16 +204,16 @@ class Raises(Strategy):
 
 async def run_told(
     directory: Path, url: str, settings: NotificationSettings = QUICK
-) -> tuple[Outcome, JournalRoom]:
-    room = JournalRoom()
-    journal = AuditLogger(directory, on_state=room)
+) -> tuple[Outcome, JournalNews]:
+    news = JournalNews()
+    journal = AuditLogger(directory, on_state=news.on_state, on_anchor=news.on_anchor)
     market = load_market([], candles=3_000)
     system = TradingSystem.simulated(prepare(Raises, market), journal)
-    async with notified(system, webhook(url), settings, room):
+    async with notified(system, webhook(url), settings, news):
         outcome = await system.run()
-        room(JournalState.WITHOUT_ROOM, "no space left")
+        news.on_state(JournalState.WITHOUT_ROOM, "no space left")
         await asyncio.sleep(0)
-    return outcome, room
+    return outcome, news
 
 
 def test_without_a_receiver_notices_stand_in_the_log(
@@ -233,15 +233,18 @@ def test_without_a_receiver_notices_stand_in_the_log(
     assert any(text.startswith("flat, as the exchange has confirmed") for _, text in told)
 
 
-async def test_a_system_tells_that_it_halted_stopped_and_lacks_room(
+async def test_a_system_tells_that_it_halted_stopped_lacks_room_and_its_anchor(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     await run_told(tmp_path, receiver.url)
+    (anchor,) = anchors_of(tmp_path)
     titles = [body["title"] for _, body in receiver.got]
     assert titles == [
         "trading is halted", "the system is stopping", "flat, as the exchange has confirmed",
-        "the run has ended", "the journal cannot be written",
+        f"anchor of the journal, {anchor.day}", "the run has ended",
+        "the journal cannot be written",
     ]  # fmt: skip
+    assert f"--anchor {anchor.sequence}:{anchor.hash}" in receiver.got[3][1]["text"]
     assert "RuntimeError('bug')" in receiver.got[0][1]["text"]
 
 

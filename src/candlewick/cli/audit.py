@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from candlewick.audit import (
@@ -23,6 +24,7 @@ from candlewick.audit import (
     Record,
     anchors_of,
     archive,
+    describe,
     export_parquet,
     follow,
     order_story,
@@ -42,7 +44,6 @@ app = typer.Typer(help="Read, verify and replay an audit journal.", no_args_is_h
 
 _AGO = re.compile(r"^(\d+)([smhd])$")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_SHOWN = 160  # characters of a record's data in a table
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the journal.")]
 Since = Annotated[
@@ -127,8 +128,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Show records, oldest first."""
-    wanted = _filter(since, until, types, symbol, order)
-    form = _json_line if json else _line
+    wanted = _filter(directory, since, until, types, symbol, order)
+    form = _json_line if json else _line_for(console_for())
     records: Iterable[Record] = _read(directory, wanted)
     if last:
         records = deque(records, maxlen=last)
@@ -152,18 +153,21 @@ def _read(directory: Path, wanted: Filter) -> Iterator[Record]:
 
 
 def _filter(
+    directory: Path,
     since: str | None,
     until: str | None,
     types: list[str] | None,
     symbol: str | None,
     order: str | None,
 ) -> Filter:
-    known = tuple(kind.value for kind in EventType)
+    known = {kind.value for kind in EventType}
     for pattern in types or ():
+        if not any(fnmatchcase(name, pattern) for name in known):
+            known |= summarize(directory).by_type.keys()  # a program may have recorded its own
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ConfigError(
                 f"--type {pattern!r} is no event type{nearest(pattern, known)}"
-                " (`candlewick audit stats` lists those of a journal)"
+                f" (`candlewick audit stats {directory}` lists those of the journal)"
             )
     return Filter(
         since=_time("--since", since), until=_time("--until", until), types=tuple(types or ()),
@@ -195,11 +199,23 @@ def _utc(time_ns: int) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ns // 1_000 % 1_000_000:06d}"
 
 
+def _line_for(console: Console) -> Callable[[Record], str]:
+    """How a record looks: whole lines in a pipe; as wide as a terminal, under a heading, there."""
+    if not console.is_terminal:
+        return _line
+    console.print(f"{'record':>9} {'time (UTC)':<26} {'type':<22} what", style="dim")
+    width = console.width
+
+    def fitting(record: Record) -> str:
+        line = _line(record)
+        return line if len(line) <= width else f"{line[: width - 1]}…"
+
+    return fitting
+
+
 def _line(record: Record) -> str:
-    data = "" if record.data is None else msgspec.json.encode(record.data).decode()
-    if len(data) > _SHOWN:
-        data = f"{data[: _SHOWN - 3]}..."
-    return f"{record.sequence:>9} {_utc(record.time_ns)} {record.type:<22} {data}"
+    what = " ".join(describe(record.data).splitlines())
+    return f"{record.sequence:>9} {_utc(record.time_ns)} {record.type:<22} {what}"
 
 
 def _json_line(record: Record) -> str:
@@ -247,7 +263,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write records to a Parquet file."""
-    wanted = _filter(since, until, types, symbol, order)
+    wanted = _filter(directory, since, until, types, symbol, order)
     count = export_parquet(_read(directory, wanted), output)
     if json:
         _print_json({"file": str(output), "records": count})
@@ -279,8 +295,10 @@ def order(
     console.print(table)
     for name, taken in story.latencies_ns.items():
         console.print(f"{name}: [bold]{_duration(taken)}[/]")
-    if story.related:
-        console.print(f"related orders: {', '.join(story.related)}", soft_wrap=True)
+    for other in story.related:
+        console.print(
+            f"related: {other.order_id} ({other.purpose}, {other.status})", soft_wrap=True
+        )
 
 
 def _duration(nanoseconds: int) -> str:
@@ -342,8 +360,8 @@ def replay(
 def _print_replayed(result: Replayed) -> None:
     console = console_for()
     console.print(
-        f"{result.runs} runs, {result.inputs:,} inputs of {result.records:,} records replayed;"
-        f" {result.compared:,} decisions are the recorded ones"
+        f"{result.runs} {'run' if result.runs == 1 else 'runs'}, {result.inputs:,} inputs of"
+        f" {result.records:,} records replayed; {result.compared:,} decisions are the recorded ones"
     )
     if result.unrecorded:
         console.print(

@@ -29,7 +29,7 @@ from candlewick.live.assembly import network_system, new_run_id
 from candlewick.live.cleanup import CleanupSettings
 from candlewick.live.loop import run_async
 from candlewick.live.network import NetworkSettings
-from candlewick.live.notices import JournalRoom, notified
+from candlewick.live.notices import JournalNews, notified
 from candlewick.live.service import ServiceManager, serviced
 from candlewick.logs import LogSystem, hide
 from candlewick.notifications import senders_from
@@ -151,13 +151,14 @@ def _speed(text: str | None) -> float | str | None:
         raise ConfigError(f"--speed {text!r} must be a number or max") from None
 
 
-def _journal(settings: Config, run_id: str, room: JournalRoom) -> AuditLogger:
+def _journal(settings: Config, run_id: str, news: JournalNews) -> AuditLogger:
     return AuditLogger(
         settings.journal.directory,
         run_id=run_id,
         durability=settings.journal.durability,
         segment_bytes=settings.journal.segment_mb * 1024 * 1024,
-        on_state=room,
+        on_state=news.on_state,
+        on_anchor=news.on_anchor,
     )
 
 
@@ -178,22 +179,22 @@ def _system_settings(settings: Config, run_id: str, account: str = "") -> System
 
 async def _run_simulated(parts: Run, settings: Config, terminal: Terminal) -> Outcome:
     terminal.signals.begin()
-    run_id, room = f"sim{settings.data.seed}", JournalRoom()
+    run_id, news = f"sim{settings.data.seed}", JournalNews()
     # realtime: allow RT101 - nothing else runs before the journal is open
-    with _journal(settings, run_id, room) as journal:
+    with _journal(settings, run_id, news) as journal:
         system = TradingSystem.simulated(
             parts, journal, risk=settings.risk, settings=_system_settings(settings, run_id)
         )
-        return await _watched(system, settings, room, terminal)
+        return await _watched(system, settings, news, terminal)
 
 
 async def _run_network(
     strategy: Strategy, where: Place, settings: Config, terminal: Terminal
 ) -> Outcome:
     terminal.signals.begin()
-    run_id, room = new_run_id(), JournalRoom()
+    run_id, news = new_run_id(), JournalNews()
     # realtime: allow RT101 - nothing else runs before the journal is open
-    with _journal(settings, run_id, room) as journal:
+    with _journal(settings, run_id, news) as journal:
         async with opened(settings, where) as connection:
             system = await network_system(
                 connection.venue,
@@ -209,18 +210,18 @@ async def _run_network(
                     candles=candles_of(settings, where),
                 ),
             )
-            return await _watched(system, settings, room, terminal)
+            return await _watched(system, settings, news, terminal)
 
 
 async def _watched(
-    system: TradingSystem, settings: Config, room: JournalRoom, terminal: Terminal
+    system: TradingSystem, settings: Config, news: JournalNews, terminal: Terminal
 ) -> Outcome:
     """Run a system with its metrics served, its notices told and its figures shown."""
     senders = senders_from(os.environ, hide)
     try:
         async with (
             observed(system, settings.monitoring),
-            notified(system, senders, settings.notifications, room),
+            notified(system, senders, settings.notifications, news),
             serviced(system, ServiceManager.from_environment(os.environ)),
         ):
             outcome = await _shown(system, terminal)

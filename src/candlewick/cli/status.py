@@ -162,8 +162,13 @@ def _panel(body: bytes) -> Group:
 
 def _text(body: bytes) -> str:
     figures, health = _decode(body)
-    lines = [line_of(figures), *(f"{p.check}: {p.problem}" for p in health.not_ready)]
-    return "\n".join(lines)
+    stops = [
+        f"{held.symbol} {held.quantity:+g} at {held.entry_price:,.6g},"
+        f" {f'stop {held.stop:,.6g}' if held.stop else 'no confirmed stop'}"
+        for held in figures.positions
+    ]
+    lines = [line_of(figures), *stops, _process_line(health.process)]
+    return "\n".join([*lines, *(f"{p.check}: {p.problem}" for p in health.not_ready)])
 
 
 def _decode(body: bytes) -> tuple[Status, _Health]:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from time import monotonic
 
-from candlewick.audit import JournalState
+from candlewick.audit import Anchor, JournalState
 from candlewick.engine import (
     Alarm,
     AlarmKind,
@@ -24,7 +24,7 @@ from candlewick.live.system import Outcome, TradingSystem
 from candlewick.models import Event, EventKind, utc_now_ms
 from candlewick.notifications import Notice, NotificationSettings, Notifier, Sender, Severity
 
-__all__ = ["JournalRoom", "notice_of", "notified"]
+__all__ = ["JournalNews", "notice_of", "notified"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,30 +38,39 @@ _STOP_S = 10.0
 _DAY_MS = 86_400_000
 
 
-class JournalRoom:
-    """The journal's ``on_state``: logs its news, and hands them to the event loop.
+class JournalNews:
+    """What the journal has to tell, from a thread of its own: handed to the event loop, or logged.
 
-    They come from the journal's thread.
+    `on_state` and `on_anchor` are the journal's hooks.
     """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._callback: Callable[[JournalState, str], None] | None = None
+        self._watcher: _Watcher | None = None
 
-    def tell(
-        self, loop: asyncio.AbstractEventLoop, callback: Callable[[JournalState, str], None]
-    ) -> None:
+    def tell(self, loop: asyncio.AbstractEventLoop, watcher: _Watcher) -> None:
         """Say who wants to know."""
-        self._callback = callback
+        self._watcher = watcher
         self._loop = loop
 
-    def __call__(self, state: JournalState, reason: str) -> None:
-        """Take the news, on any thread."""
-        loop, callback = self._loop, self._callback
-        if loop is not None and callback is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(callback, state, reason)
-        elif state is not JournalState.OK:
+    def on_state(self, state: JournalState, reason: str) -> None:
+        """It ran out of room, or has room again."""
+        if self._watcher is not None and self._hand_over(self._watcher.on_journal, state, reason):
+            return
+        if state is not JournalState.OK:
             _log.error("the journal cannot be written: %s; %s", reason, _WITHOUT_ROOM)
+
+    def on_anchor(self, day: str, sequence: int, digest: str) -> None:
+        """A day's last record is known; kept elsewhere, its hash vouches for all before it."""
+        anchor = Anchor(sequence, digest, day)
+        if self._watcher is None or not self._hand_over(self._watcher.on_anchor, anchor):
+            _log.info("anchor of the journal: %s", anchor)
+
+    def _hand_over(self, callback: Callable[..., object], *arguments: object) -> bool:
+        if self._loop is None or self._loop.is_closed():
+            return False
+        self._loop.call_soon_threadsafe(callback, *arguments)
+        return True
 
 
 @asynccontextmanager
@@ -69,7 +78,7 @@ async def notified(
     system: TradingSystem,
     senders: Sequence[Sender],
     settings: NotificationSettings,
-    room: JournalRoom | None = None,
+    news: JournalNews | None = None,
 ) -> AsyncIterator[Notifier]:
     """Tell of what happens in a system until the context ends: in the log, and by the senders."""
     notifier = Notifier(senders, settings, system.recorder.not_told)
@@ -81,8 +90,8 @@ async def notified(
     )  # fmt: skip
     system.on_outcome = watcher.on_outcome
     system.on_cleaned = watcher.on_cleaned
-    if room is not None:
-        room.tell(asyncio.get_running_loop(), watcher.on_journal)
+    if news is not None:
+        news.tell(asyncio.get_running_loop(), watcher)
     blocked = asyncio.create_task(watcher.watch_blocked(), name="notices of blocked symbols")
     try:
         yield notifier
@@ -143,6 +152,12 @@ class _Watcher:
     def on_cleaned(self, cleaned: Cleaned) -> None:
         """A cleanup is over."""
         self._notifier.tell(notice_of(cleaned))
+
+    def on_anchor(self, anchor: Anchor) -> None:
+        """The hash of a day's last record is known: out of the reach of who writes the journal."""
+        text = f"check it with: candlewick audit verify --anchor {anchor.sequence}:{anchor.hash}"
+        title = f"anchor of the journal, {anchor.day}"
+        self._tell("anchor", "info", title, text, subject=anchor.day)
 
     def on_outcome(self, outcome: Outcome) -> None:
         """The run has ended."""

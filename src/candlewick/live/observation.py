@@ -59,9 +59,7 @@ async def observed(
         yield None
         return
     with Metrics() as metrics:
-        watchdog = Watchdog(
-            system.bus, threshold_ms=settings.stall_ms, strict=settings.strict
-        )
+        watchdog = Watchdog(system.bus, threshold_ms=settings.stall_ms, strict=settings.strict)
         sources = observe(system, metrics, watchdog)
         # realtime: allow RT101 - before the system runs; the dashboard's page from the package
         async with MetricsServer(settings, sources, metrics) as server, watchdog:
@@ -137,7 +135,7 @@ class _Reader:
             state=str(engine.state),
             market_time=engine.now,
             equity=engine.equity,
-            peak=tally.peak,
+            peak=max(tally.peak, engine.equity),
             balance=engine.balance,
             realized=sum(state.ledger.realized for state in engine.symbols.values()),
             unrealized=engine.equity - engine.balance,

@@ -16,8 +16,8 @@ class MonitoringSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     ``port`` 0 takes any free one; `candlewick status` finds it. Whoever reaches the address reads
     the account's figures, so it is the loopback interface unless somebody says otherwise.
-    An event loop that has not turned for ``stall_ms`` is reported with its culprit; ``strict`` makes
-    that an error of the run.
+    An event loop that has not turned for ``stall_ms`` is reported with its culprit; ``strict``
+    makes that an error of the run.
     """
 
     enabled: bool = True
