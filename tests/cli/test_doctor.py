@@ -113,6 +113,13 @@ async def test_all_is_well(serve: Serve, doctor: Doctor, tmp_path: Path) -> None
     assert not sandbox.first.account.orders
 
 
+async def test_a_sandbox_of_its_own_is_started_and_asked(doctor: Doctor) -> None:
+    found = await doctor(None, "--venue", "sandbox", "--symbol", "ETHUSDT", "--interval", "1h")
+    assert (found.code, found.bad) == (ExitCode.OK, [])
+    assert found.level("stream kline_1h") == "ok"
+    assert found.level("WebSocket API") == "ok"
+
+
 async def test_it_reads_like_a_list(
     serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

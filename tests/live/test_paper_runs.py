@@ -21,7 +21,7 @@ from candlewick.data import load_market
 from candlewick.errors import ExitCode
 from candlewick.exchange import AccountState
 from candlewick.live.paper import paper_account
-from candlewick.sandbox import Sandbox, SandboxSettings
+from candlewick.sandbox import Fault, FaultKind, Sandbox, SandboxSettings
 from candlewick.venues.binance import BinanceSettings
 
 COMMAND = (sys.executable, "-c", "from candlewick.cli.main import main; main()")
@@ -128,6 +128,53 @@ async def test_a_paper_run_needs_no_keys_trades_at_market_prices_and_ends_flat(
     for fill in paper.fills().values():
         bar = bars[fill["time"] // 60_000 * 60_000]
         assert bar.low <= fill["price"] <= bar.high
+
+
+TROUBLE = (
+    Fault(kind=FaultKind.DROP, route="market", match="aggTrade", rate=0.3),
+    Fault(kind=FaultKind.DROP, route="market", match="kline", rate=0.2),
+    Fault(kind=FaultKind.DUPLICATE, route="market", rate=0.3),
+    Fault(kind=FaultKind.REORDER, route="market", rate=0.1),
+    Fault(kind=FaultKind.DELAY, route="market", rate=0.1, delay_ms=30),
+    Fault(kind=FaultKind.GARBAGE, route="market", rate=0.1),
+    Fault(kind=FaultKind.UNKNOWN_EVENT, route="market", rate=0.1),
+    Fault(kind=FaultKind.CUT, route="market", rate=0.004),
+    Fault(kind=FaultKind.HTTP_ERROR, match="GET /fapi/v1/klines", rate=0.2, status=503),
+)
+
+
+async def through_trouble(paper: Paper, candles: int) -> None:
+    """Whatever the stream loses: the account is flat in the end, and each fill was possible."""
+    for fault in TROUBLE:
+        paper.sandbox.world.add_fault(fault)
+    run = await paper.start("--candles", str(candles))
+    output = await ended(run)
+    assert run.returncode == 0, output
+    left = await check_wallet(paper)
+    assert (left.positions, left.orders) == ((), ())
+    assert verify(paper.journal).ok
+    bars = {bar.open_time: bar for bar in paper.sandbox.world.market("BTCUSDT").bars.closed}
+    for fill in paper.fills().values():
+        bar = bars[fill["time"] // 60_000 * 60_000]
+        assert bar.low <= fill["price"] <= bar.high
+    told = [r["data"] for r in paper.records() if r["type"] == "stream_changed"]
+    holes = [status for status in told if "are missing" in status["reason"]]
+    times = [r["data"]["open_time"] for r in paper.records() if r["type"] == "candle_closed"]
+    assert times == sorted(set(times))
+    assert holes or times == list(range(times[0], times[-1] + 1, 60_000))
+
+
+async def test_a_stream_that_loses_repeats_and_swaps_does_not_harm_the_account(
+    paper: Paper,
+) -> None:
+    await through_trouble(paper, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", range(5))
+async def test_soak_through_trouble(paper: Paper, number: int) -> None:
+    await through_trouble(paper, 1_000 + number)
 
 
 async def torture(paper: Paper, rounds: int, seed: int) -> None:

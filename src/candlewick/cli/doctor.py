@@ -21,8 +21,9 @@ from candlewick.cli.venues import check_venue, keys_of, server_of
 from candlewick.config import Config
 from candlewick.errors import ConfigError, ExitCode
 from candlewick.live.loop import run_async
-from candlewick.logs import redacted
-from candlewick.venues.binance import ApiKeys
+from candlewick.logs import hide, redacted
+from candlewick.models import interval_ms
+from candlewick.venues.binance import ApiKeys, BinanceSettings
 
 app = typer.Typer()
 
@@ -66,7 +67,7 @@ def doctor(
     for check in machine_checks(settings, os.environ):
         report.add(check)
     of_machine = report.problems
-    if _needs_network(settings):
+    if settings.run.venue != "simulated":
         run_async(_ask(settings, patience, report.add))
     report.end()
     if report.problems > of_machine:
@@ -87,22 +88,40 @@ def _settings(tell: Tell, config_file: Path | None, **overrides: Any) -> Config:
     return settings
 
 
-def _needs_network(config: Config) -> bool:
-    venue = config.run.venue
-    return venue != "simulated" and (venue != "sandbox" or bool(config.run.rest))
-
-
 async def _ask(config: Config, patience_s: float, tell: Tell) -> None:
+    symbols = [symbol.upper() for symbol in config.data.symbols] or [_DEFAULT_SYMBOL]
+    interval = config.data.interval or "1m"
+    if config.run.venue == "sandbox" and not config.run.rest:
+        await _ask_a_sandbox(symbols, interval, patience_s, tell)
+        return
     keys: ApiKeys | None = None
     if config.run.venue != "paper":
         try:
             keys = keys_of(config)
         except ConfigError as error:
             tell(problem("API keys", str(error), "without keys only --venue paper works"))
-    symbols = [symbol.upper() for symbol in config.data.symbols] or [_DEFAULT_SYMBOL]
-    interval = config.data.interval or "1m"
     async for check in exchange_checks(server_of(config), keys, symbols, interval, patience_s):
         tell(check)
+
+
+async def _ask_a_sandbox(symbols: list[str], interval: str, patience_s: float, tell: Tell) -> None:
+    """A run on a sandbox of its own needs this machine's loopback alone: start one, and ask it."""
+    from candlewick.data import guess_instrument, market_of, synthetic_market
+    from candlewick.sandbox import Sandbox, SandboxSettings
+
+    contracts = [guess_instrument(symbol) for symbol in symbols]
+    market = market_of(synthetic_market(symbols, interval, 2_000, instruments=contracts))
+    pace = interval_ms(interval) / 1_000.0  # a candle a second
+    try:
+        async with Sandbox(market, SandboxSettings(speed=pace, history=100)) as sandbox:
+            settings = BinanceSettings.at(sandbox.rest_url, sandbox.ws_url)
+            keys = ApiKeys(sandbox.api_key, sandbox.api_secret)
+            hide(keys.secret)
+            async for check in exchange_checks(settings, keys, symbols, interval, patience_s):
+                tell(check)
+    except ConfigError as error:
+        advice = "allow this process to listen on the loopback interface"
+        tell(problem("sandbox", str(error), advice))
 
 
 class _Report:

@@ -133,16 +133,21 @@ def _print(found: list[Downloaded], directory: Path, *, json: bool) -> None:
         return
     console = console_for()
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in ("symbol", "interval", "candles", "first", "last (UTC)", "missing", "files"):
-        right = name in ("candles", "missing")
+    for name in ("candles of", "number", "first", "last (UTC)", "missing"):
+        right = name in ("number", "missing")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for one in found:
-        files = f"{one.fetched} fetched, {one.asked} over REST, {one.kept} there already"
         table.add_row(
-            one.symbol, one.interval, f"{one.candles:,}", utc(one.first_time), utc(one.last_time),
-            f"{one.missing:,}", files,
+            f"{one.symbol} {one.interval}", f"{one.candles:,}", utc(one.first_time),
+            utc(one.last_time), f"{one.missing:,}",
         )  # fmt: skip
     console.print(table)
+    fetched, asked, kept = (
+        sum(getattr(one, name) for one in found) for name in ("fetched", "asked", "kept")
+    )
+    console.print(
+        f"files: {fetched} from the archive, {asked} over REST, {kept} that were there already"
+    )
     problems = [str(problem) for one in found for problem in one.problems]
     for line in problems[:_SHOWN]:
         console.print(f"[yellow]{line}[/]", soft_wrap=True)

@@ -51,7 +51,7 @@ async def exchange_checks(
         if not reached:
             yield skipped("account", "the exchange was not reached")
             return
-        async for check in _account(exchange, found):
+        async for check in _account(exchange, found, interval):
             yield check
 
 
@@ -127,7 +127,9 @@ async def _stream(
 # -- the account ---------------------------------------------------------------------------------
 
 
-async def _account(exchange: Diagnosis, found: dict[str, Instrument]) -> AsyncIterator[Check]:
+async def _account(
+    exchange: Diagnosis, found: dict[str, Instrument], interval: str
+) -> AsyncIterator[Check]:
     """The keys are valid, and what they and the account may do."""
     try:
         balance = await exchange.balance()
@@ -140,9 +142,8 @@ async def _account(exchange: Diagnosis, found: dict[str, Instrument]) -> AsyncIt
     else:
         yield warning("API keys", f"valid; the wallet holds no {asset}", "transfer some to it")
     yield await _asked("position mode", exchange, _mode)
-    for item in found.values():
-        yield await _permission(exchange, item)
-        break
+    for item in list(found.values())[:1]:
+        yield await _permission(exchange, item, interval)
     yield await _asked("fees", exchange, lambda asked: _fees(asked, list(found)))
     yield await _asked("holdings", exchange, lambda asked: _holdings(asked, list(found)))
     yield await _asked("account stream", exchange, _account_stream)
@@ -178,11 +179,11 @@ async def _mode(exchange: Diagnosis) -> Check:
     return ok("position mode", "one-way mode, one asset")
 
 
-async def _permission(exchange: Diagnosis, item: Instrument) -> Check:
+async def _permission(exchange: Diagnosis, item: Instrument, interval: str) -> Check:
     """A trial order, which the exchange checks and does not place."""
     name = "permission to trade"
     try:
-        await exchange.trial_order(item)
+        await exchange.trial_order(item, interval)
     except VenueError as error:
         return problem(
             name, str(error), "allow futures trading for the key, and this machine's address"

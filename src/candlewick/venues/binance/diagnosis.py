@@ -125,13 +125,13 @@ class Diagnosis:
             orders += len(resting) + len(conditional)
         return positions, orders
 
-    async def trial_order(self, item: Instrument) -> None:
+    async def trial_order(self, item: Instrument, interval: str) -> None:
         """Have the exchange check an order that it does not place; raises when keys forbid it.
 
         That the wallet is too small for the order, or another rule of trading, is no matter here.
         """
         rows = await self._rest.call(
-            endpoints.KLINES, {"symbol": item.symbol, "interval": "1m", "limit": 1}
+            endpoints.KLINES, {"symbol": item.symbol, "interval": interval, "limit": 1}
         )
         price = rows[-1][4] if rows else 1.0
         least = max(item.min_quantity, 1.1 * item.min_notional / price)
