@@ -69,8 +69,11 @@ class StopSignals:
         return bool(self._early)
 
     def end(self) -> None:
-        """The result is known: signals change nothing any more."""
+        """The result is known: signals change nothing any more, not even while Python ends."""
         self._is_over = True
+        if self.keeps:  # a handler would be taken away at the end of the interpreter, this is not
+            for number in self._before:
+                signal.signal(number, signal.SIG_IGN)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
