@@ -23,6 +23,7 @@ from benchmarks.timing import median, percentile, progress
 from candlewick.audit import AuditLogger
 from candlewick.live import SystemSettings
 from candlewick.live.assembly import network_system
+from candlewick.live.cleanup import CleanupSettings
 from candlewick.live.network import NetworkSettings
 from candlewick.models import Candle, Event, EventKind, Order, OrderType, Side
 from candlewick.risk import RiskSettings
@@ -248,7 +249,9 @@ async def _system(server: Server, *, over_ws: bool) -> list[int]:
             venue, AuditLogger(Path(directory)), strategy=InAndOut(), name="in_and_out",
             symbols=["BTCUSDT"], interval="1m",
             risk=RiskSettings(max_orders_per_minute=0, default_stop=0.0),
-            settings=SystemSettings(run_id="bench", tune_collector=True, cleanup_attempts=1),
+            settings=SystemSettings(
+                run_id="bench", tune_collector=True, cleanup=CleanupSettings(timeout_s=1.0)
+            ),
             network=NetworkSettings(reconcile_every_s=1e6),
         )  # fmt: skip
         running = asyncio.create_task(system.run())

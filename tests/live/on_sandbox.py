@@ -18,6 +18,7 @@ from candlewick.data.market import market_of
 from candlewick.engine import StopPolicy
 from candlewick.live import Outcome, SystemSettings, TradingSystem
 from candlewick.live.assembly import network_system
+from candlewick.live.cleanup import CleanupSettings
 from candlewick.live.network import NetworkSettings
 from candlewick.models import (
     CandleTable,
@@ -159,8 +160,9 @@ async def _start(
     )  # fmt: skip
     venue = BinanceVenue(patience, ApiKeys(client.api_key, client.secret))
     settings = SystemSettings(
-        run_id=name, on_stop=policy, drain_timeout_s=3.0, cleanup_timeout_s=cleanup_timeout_s
-    )
+        run_id=name, on_stop=policy, drain_timeout_s=3.0,
+        cleanup=CleanupSettings(timeout_s=cleanup_timeout_s, settle_s=3.0),
+    )  # fmt: skip
     limits = {"daily_loss": 0.0, "protect_within_ms": 3_000, **risk}
     system = await network_system(
         venue, AuditLogger(directory / name), strategy=strategy or Strategy(), name="scripted",

@@ -178,7 +178,7 @@ async def test_without_stop_and_close_a_person_is_alarmed_and_the_exit_code_is_s
     )  # fmt: skip
     assert outcome.exit_code is ExitCode.ACCOUNT_UNVERIFIED
     assert player.held == 0.01
-    assert outcome.problems == ("BTCUSDT still holds 0.01",)
+    assert outcome.problems == ("BTCUSDT holds 0.01 still, without a stop",)
 
 
 # -- replacing a stop ---------------------------------------------------------------------------
