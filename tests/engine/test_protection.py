@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from candlewick.models import Instrument, OrderPurpose, OrderStatus, OrderType, Side, SignalAction
+from candlewick.engine import StopPolicy
+from candlewick.live.verification import problems_with
+from candlewick.models import (
+    AccountSnapshot,
+    Instrument,
+    OrderPurpose,
+    OrderStatus,
+    OrderType,
+    Side,
+    SignalAction,
+)
+from candlewick.risk import DenialCode
 
 ENTRY, STOP, TARGET, CLOSE = OrderPurpose
 MOVE_STOP = SignalAction.MOVE_STOP
@@ -151,6 +163,64 @@ def test_a_refused_replacement_of_a_target_keeps_the_old_target(play: Any, sent:
     else:
         pytest.fail("it was sent for ever")
     assert [o.client_id for o in game.open(TARGET)] == [old.client_id]
+
+
+def test_a_stop_is_replaced_by_one_that_trails_and_back(
+    play: Any, sent: Any, cancelled: Any
+) -> None:
+    game = play()
+    plain = game.hold()
+    (trailing,) = sent(game.signal(MOVE_STOP, trail=0.05))
+    assert (trailing.type, trailing.callback_rate) == (OrderType.TRAILING_STOP_MARKET, 0.05)
+    assert cancelled(game.acknowledge(trailing)) == [plain.client_id]
+    game.canceled(plain)
+    (again,) = sent(game.signal(MOVE_STOP, stop=95.0))
+    assert (again.type, again.trigger_price) == (OrderType.STOP_MARKET, 95.0)
+    assert cancelled(game.acknowledge(again)) == [trailing.client_id]
+
+
+@pytest.mark.parametrize("trails_first", [False, True])
+def test_the_kind_of_stop_that_was_kept_stays_the_plan(
+    play: Any, sent: Any, trails_first: bool
+) -> None:
+    """After a refused change between the kinds, more quantity is protected as before."""
+    game = play()
+    game.hold(**({"trail": 0.05} if trails_first else {"stop": 90.0}))
+    wish = {"stop": 95.0} if trails_first else {"trail": 0.05}
+    (refused,) = sent(game.signal(MOVE_STOP, **wish))
+    assert sent(game.reject(refused)) == []
+    (close,) = sent(game.signal(SignalAction.CLOSE, size=0.4))
+    (smaller,) = sent(game.fill_all(close))
+    expected = (0.05, 0.0) if trails_first else (0.0, 90.0)
+    assert (smaller.callback_rate, smaller.trigger_price) == expected
+
+
+@pytest.mark.parametrize("trail", [0.0005, 0.2])
+def test_a_stop_is_not_moved_to_a_distance_that_no_exchange_takes(play: Any, trail: float) -> None:
+    game = play()
+    stop = game.hold()
+    game.signal(MOVE_STOP, trail=trail)
+    assert game.denials[-1].code is DenialCode.TRAIL_OUT_OF_RANGE
+    assert [o.client_id for o in game.open(STOP)] == [stop.client_id]
+
+
+def test_a_target_that_trails_rests_beside_the_stop_and_is_not_taken_for_one(
+    play: Any, sent: Any
+) -> None:
+    game = play()
+    stop = game.hold(target=120.0, target_trail=0.02)
+    target = game.only(TARGET)
+    assert target.type is OrderType.TRAILING_STOP_MARKET
+    assert (target.trigger_price, target.callback_rate) == (120.0, 0.02)
+    listed = [
+        msgspec.structs.replace(order, status=OrderStatus.ACKNOWLEDGED) for order in (stop, target)
+    ]
+    held = (game.engine.position_of("BTCUSDT"),)
+    assert not problems_with(
+        AccountSnapshot(1, 0.0, held, tuple(listed)), game.engine, StopPolicy.KEEP
+    )
+    assert problems_with(AccountSnapshot(1, 0.0, held, (target,)), game.engine, StopPolicy.KEEP)
+    assert sent(game.signal(MOVE_STOP, stop=91.0)) != [], "and replacing goes on as usual"
 
 
 # -- when a stop ends ---------------------------------------------------------------------------

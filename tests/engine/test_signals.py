@@ -137,6 +137,7 @@ SCENES: dict[DenialCode, Callable[[Any], Any]] = {
     DenialCode.STALE_DATA: _stale,
     DenialCode.STOP_WRONG_SIDE: _signal(stop=101.0),
     DenialCode.TARGET_WRONG_SIDE: _signal(target=99.0),
+    DenialCode.TRAIL_OUT_OF_RANGE: _signal(size=1.0, trail=0.2),
     DenialCode.UNKNOWN_STATE: _unknown,
     DenialCode.UNKNOWN_SYMBOL: _signal(symbol="DOGE"),
 }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from candlewick.errors import ConfigError
 from candlewick.models import Instrument, Side, Signal, SignalAction
-from candlewick.risk import DenialCode, Exposure, RiskSettings, size_entry
+from candlewick.risk import DenialCode, Exposure, RiskSettings, size_entry, trail_of
 
 INSTRUMENT = Instrument(
     "BTCUSDT", 0.1, 0.001, min_quantity=0.002, max_quantity=500.0, market_max_quantity=100.0,
@@ -212,3 +212,23 @@ def test_impossible_limits_are_refused_by_name(settings: dict[str, Any]) -> None
     (name,) = settings
     with pytest.raises(ConfigError, match=f"risk.{name}"):
         RiskSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"trail": 0.0009}, {"trail": 0.1001}, {"stop": 90.0, "target_trail": 0.01},
+        {"stop": 90.0, "target": 120.0, "target_trail": 0.5},
+    ],
+)  # fmt: skip
+def test_a_distance_that_no_exchange_takes_is_denied_before_the_entry(wishes: Any) -> None:
+    assert size(risk=0.01, **wishes).code is DenialCode.TRAIL_OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken"), [(0.001, 0.001), (0.1, 0.1), (0.01234, 0.0123), (0.00004, 0.0), (1.0, 0.0)]
+)
+def test_a_trailing_distance_is_taken_in_hundredths_of_a_percent(
+    wanted: float, taken: float
+) -> None:
+    assert trail_of(wanted) == taken

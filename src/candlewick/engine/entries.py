@@ -11,7 +11,7 @@ from candlewick.engine.exits import Exits
 from candlewick.engine.symbol import Plan, SymbolState
 from candlewick.models import Side, Signal, SignalAction
 from candlewick.models.members import BUY, CLOSE, ENTRY, LIMIT, MARKET, SELL
-from candlewick.risk import Denial, DenialCode, Exposure, RiskSettings, size_entry
+from candlewick.risk import Denial, DenialCode, Exposure, RiskSettings, size_entry, trail_of
 
 __all__ = ["Entries"]
 
@@ -85,6 +85,13 @@ class Entries:
         if held.is_flat:
             self._deny(signal, DenialCode.NO_POSITION)
             return
+        if signal.trail:
+            trail = trail_of(signal.trail)
+            if trail:
+                self.exits.move_stop(state, 0.0, trail)
+            else:
+                self._deny(signal, DenialCode.TRAIL_OUT_OF_RANGE, trail=signal.trail)
+            return
         side = SELL if held.is_long else BUY
         usable = 0.0 < signal.stop < math.inf
         stop = state.instrument.round_stop(signal.stop, side) if usable else 0.0
@@ -149,4 +156,8 @@ class Entries:
             reason=signal.reason,
         )
         stop = 0.0 if signal.trail else sized.stop
-        state.plans[order.client_id] = Plan(stop, sized.target, signal.trail, order.client_id)
+        trail = trail_of(signal.trail) if signal.trail else 0.0
+        target_trail = trail_of(signal.target_trail) if signal.target_trail else 0.0
+        state.plans[order.client_id] = Plan(
+            stop, sized.target, trail, order.client_id, target_trail
+        )

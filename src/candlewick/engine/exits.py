@@ -117,6 +117,8 @@ class Exits:
         trigger, callback = plan.stop, 0.0
         if purpose is TARGET:
             type, trigger, reason = TAKE_PROFIT_MARKET, plan.target, "target"
+            if plan.target_trail:  # not active before the price has reached the target
+                type, callback, reason = TRAILING_STOP_MARKET, plan.target_trail, "trailing target"
         elif plan.trail:
             type, trigger, callback = TRAILING_STOP_MARKET, 0.0, plan.trail
             reason = "trailing stop"
@@ -158,9 +160,9 @@ class Exits:
             state.plan = plan
             state.stop_attempts = 0
 
-    def move_stop(self, state: SymbolState, stop: float) -> None:
-        """Plan another stop price and replace the order."""
-        state.plan = msgspec.structs.replace(state.plan, stop=stop, trail=0.0)
+    def move_stop(self, state: SymbolState, stop: float, trail: float = 0.0) -> None:
+        """Plan another stop price, or the distance of a trailing stop, and replace the order."""
+        state.plan = msgspec.structs.replace(state.plan, stop=stop, trail=trail)
         state.stop_attempts = 0
         self.protect(state)
 
@@ -242,7 +244,7 @@ class Exits:
             del state.successor[old_id]
             old = state.orders.get(old_id)
             if old is not None:  # plan what still rests, so that it is not replaced for ever
-                state.plan = _with_level(state.plan, order.purpose, _level(old))
+                state.plan = _as_it_rests(state.plan, old)
         if state.position.is_flat:
             return
         passed = update.code == WOULD_TRIGGER
@@ -343,6 +345,8 @@ class Exits:
 
 def _level(order: Order) -> float:
     """What makes an exit fit its plan: the trigger, or the distance of a trailing stop."""
+    if order.purpose is TARGET:
+        return order.trigger_price
     return order.callback_rate or order.trigger_price
 
 
@@ -352,9 +356,10 @@ def _planned(plan: Plan, purpose: OrderPurpose) -> float:
     return plan.trail or plan.stop
 
 
-def _with_level(plan: Plan, purpose: OrderPurpose, level: float) -> Plan:
-    if purpose is TARGET:
-        return msgspec.structs.replace(plan, target=level)
-    if plan.trail:
-        return msgspec.structs.replace(plan, trail=level)
-    return msgspec.structs.replace(plan, stop=level)
+def _as_it_rests(plan: Plan, order: Order) -> Plan:
+    """The plan that an exit which rests fits."""
+    if order.purpose is TARGET:
+        return msgspec.structs.replace(
+            plan, target=order.trigger_price, target_trail=order.callback_rate
+        )
+    return msgspec.structs.replace(plan, stop=order.trigger_price, trail=order.callback_rate)

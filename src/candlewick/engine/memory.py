@@ -22,7 +22,8 @@ class SymbolMemory(msgspec.Struct, frozen=True):
     """One symbol: the position by our books, its planned exits, and what was still open.
 
     ``trade_ids`` are the fills that have been booked, ``orders`` those that were not final.
-    Prices are 0.0 where nothing was planned; ``trail`` is a fraction of the price.
+    Prices are 0.0 where nothing was planned; ``trail`` and ``target_trail`` are fractions of the
+    price.
     """
 
     position: Position
@@ -31,6 +32,7 @@ class SymbolMemory(msgspec.Struct, frozen=True):
     trail: float = 0.0
     trade_ids: tuple[int, ...] = ()
     orders: tuple[Order, ...] = ()
+    target_trail: float = 0.0
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -55,7 +57,9 @@ def recall(state: SymbolState, memory: SymbolMemory) -> None:
     state.ledger.remember(memory.trade_ids)
     state.position = state.ledger.position
     if not state.position.is_flat:
-        state.plan = Plan(memory.stop, memory.target, memory.trail)
+        state.plan = Plan(
+            memory.stop, memory.target, memory.trail, target_trail=memory.target_trail
+        )
         _recall_exits(state, memory.orders)
     for order in memory.orders:
         state.orders[order.client_id] = msgspec.structs.replace(order, status=OrderStatus.UNKNOWN)
@@ -65,7 +69,7 @@ def recall(state: SymbolState, memory: SymbolMemory) -> None:
             continue
         # an entry that may have filled: what it was to be protected with
         state.plans[order.client_id] = Plan(
-            memory.stop, memory.target, memory.trail, order.client_id
+            memory.stop, memory.target, memory.trail, order.client_id, memory.target_trail
         )
 
 

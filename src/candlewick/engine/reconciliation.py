@@ -148,7 +148,9 @@ class Reconciler:
             )
         elif purpose is TARGET and state.target_id not in state.orders:
             state.target_id = client_id
-            state.plan = msgspec.structs.replace(state.plan, target=order.trigger_price)
+            state.plan = msgspec.structs.replace(
+                state.plan, target=order.trigger_price, target_trail=order.callback_rate
+            )
         elif purpose is not CLOSE:
             self.desk.cancel(state, client_id)
 

@@ -24,13 +24,15 @@ _ENDED = 1_000  # orders whose end is remembered
 class Plan(msgspec.Struct, frozen=True, gc=False):
     """The exits that a position is to have. Prices are on ticks; 0.0 means none.
 
-    ``trail`` is the distance of a trailing stop as a fraction of the price.
+    ``trail`` is the distance of a trailing stop as a fraction of the price, ``target_trail`` that
+    of a target which trails from its price on.
     """
 
     stop: float = 0.0
     target: float = 0.0
     trail: float = 0.0
     entry_id: str = ""
+    target_trail: float = 0.0
 
 
 class SymbolState:

@@ -38,7 +38,7 @@ class _Symbol:
 
     def __init__(self, symbol: str) -> None:
         self.position = Position(symbol)
-        self.stop = self.target = self.trail = 0.0
+        self.stop = self.target = self.trail = self.target_trail = 0.0
         self.trade_ids: deque[int] = deque(maxlen=_REMEMBERED)
         self.orders: dict[str, Order] = {}
 
@@ -48,29 +48,31 @@ class _Symbol:
         made = cls(known.position.symbol)
         made.position = known.position
         made.stop, made.target, made.trail = known.stop, known.target, known.trail
+        made.target_trail = known.target_trail
         made.trade_ids.extend(known.trade_ids)
         made.orders = {order.client_id: order for order in known.orders}
         return made
 
     def forget_exits(self) -> None:
-        self.stop = self.target = self.trail = 0.0
+        self.stop = self.target = self.trail = self.target_trail = 0.0
 
     def signal(self, signal: Signal) -> None:
         entry = signal.action in (SignalAction.BUY, SignalAction.SELL)
         if entry and self.position.is_flat:
             self.stop, self.target, self.trail = signal.stop, signal.target, signal.trail
+            self.target_trail = signal.target_trail
 
     def planned(self, order: Order) -> None:
         self.orders[order.client_id] = order
         if order.purpose is OrderPurpose.STOP:
             self.stop, self.trail = order.trigger_price, order.callback_rate
         elif order.purpose is OrderPurpose.TARGET:
-            self.target = order.trigger_price
+            self.target, self.target_trail = order.trigger_price, order.callback_rate
 
     def memory(self) -> SymbolMemory:
         return SymbolMemory(
             self.position, self.stop, self.target, self.trail, tuple(self.trade_ids),
-            tuple(self.orders.values()),
+            tuple(self.orders.values()), self.target_trail,
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from candlewick.engine import StopPolicy, TradingEngine, parse_client_id
-from candlewick.models import AccountSnapshot, Order, OrderType, Position
+from candlewick.models import AccountSnapshot, Order, OrderPurpose, OrderType, Position
 
 __all__ = ["Findings", "examine", "what_is_left"]
 
@@ -74,6 +74,7 @@ def _covering(position: Position, orders: tuple[Order, ...]) -> list[Order]:
         for order in orders
         if order.symbol == position.symbol
         and order.type in _STOPS
+        and not _is_target(order)
         and order.side.sign * position.quantity < 0.0
     ]
     return stops if sum(stop.quantity for stop in stops) >= abs(position.quantity) else []
@@ -103,3 +104,9 @@ def _is_near(stop: Order, position: Position, level: float) -> bool:
     if stop.callback_rate:
         return stop.callback_rate <= level
     return (stop.trigger_price - level) * position.quantity >= 0.0
+
+
+def _is_target(order: Order) -> bool:
+    """True for a target of ours; one that trails protects nothing before it is active."""
+    name = parse_client_id(order.client_id)
+    return name is not None and name[2] is OrderPurpose.TARGET

@@ -146,7 +146,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
 
     ``size`` is in base units, ``risk`` a fraction of equity lost when the stop is hit; at most
     one of them is set, 0.0 means "not given". Prices are 0.0 where not given. ``price`` makes
-    the entry a limit order.
+    the entry a limit order. ``trail`` and ``target_trail`` are the distances of a trailing stop,
+    and of a target that trails once its price is reached, as fractions of the price.
     """
 
     symbol: str
@@ -160,6 +161,7 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     trail: float = 0.0
     reason: str = ""
     sequence: int = 0
+    target_trail: float = 0.0
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,7 @@
 from candlewick.risk.denials import Denial, DenialCode
 from candlewick.risk.guardrails import Guardrails
 from candlewick.risk.settings import RiskSettings
-from candlewick.risk.sizing import Exposure, Sized, size_entry
+from candlewick.risk.sizing import Exposure, Sized, size_entry, trail_of
 
 __all__ = [
     "Denial",
@@ -13,4 +13,5 @@ __all__ = [
     "RiskSettings",
     "Sized",
     "size_entry",
+    "trail_of",
 ]

@@ -32,6 +32,7 @@ class DenialCode(StrEnum):
     STALE_DATA = "stale_data"
     STOP_WRONG_SIDE = "stop_wrong_side"
     TARGET_WRONG_SIDE = "target_wrong_side"
+    TRAIL_OUT_OF_RANGE = "trail_out_of_range"
     TRIGGER_PASSED = "trigger_passed"
     UNKNOWN_STATE = "unknown_state"
     UNKNOWN_SYMBOL = "unknown_symbol"
@@ -62,6 +63,7 @@ _EXPLANATIONS = {
     DenialCode.STALE_DATA: "The market data of this symbol is too old to act on.",
     DenialCode.STOP_WRONG_SIDE: "The stop lies on the profit side of the price.",
     DenialCode.TARGET_WRONG_SIDE: "The target lies on the loss side of the price.",
+    DenialCode.TRAIL_OUT_OF_RANGE: "A trail is not from 0.001 to 0.1, or its target has no price.",
     DenialCode.TRIGGER_PASSED: "The price has passed the stop or target; the position is closed.",
     DenialCode.UNKNOWN_STATE: "An order or the position is not known for sure; it is asked for.",
     DenialCode.UNKNOWN_SYMBOL: "The strategy was not started with this symbol.",

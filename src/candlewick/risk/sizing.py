@@ -9,11 +9,12 @@ from candlewick.models import Instrument, Side, Signal
 from candlewick.risk.denials import DenialCode
 from candlewick.risk.settings import RiskSettings
 
-__all__ = ["Exposure", "Sized", "size_entry"]
+__all__ = ["Exposure", "Sized", "size_entry", "trail_of"]
 
 Context = dict[str, float | int | str]
 _INF = math.inf
 _FRACTIONS = ("risk", "trail")
+_SHORTEST, _LONGEST = 0.001, 0.1  # distances of a trailing stop that exchanges take
 
 
 class Exposure(NamedTuple):
@@ -34,6 +35,15 @@ class Sized(NamedTuple):
     target: float = 0.0
     code: DenialCode | None = None
     context: Context = {}  # noqa: RUF012 - never written to
+
+
+def trail_of(wanted: float) -> float:
+    """The distance of a trailing stop as the exchange takes it; 0.0 for one that it does not.
+
+    It is a fraction of the price from 0.001 to 0.1, in steps of 0.0001.
+    """
+    distance = round(wanted, 4)
+    return distance if _SHORTEST <= distance <= _LONGEST else 0.0
 
 
 def _deny(code: DenialCode, **context: float | str) -> Sized:
@@ -65,6 +75,10 @@ def size_entry(
         and 0.0 <= signal.trail < 1.0
     ):
         return _deny(DenialCode.SIZE_INVALID, **_invalid(signal))
+    if (signal.trail or signal.target_trail) and not _can_trail(signal):
+        return _deny(
+            DenialCode.TRAIL_OUT_OF_RANGE, trail=signal.trail, target_trail=signal.target_trail
+        )
     stop = _stop(signal, side, price, instrument, settings)
     if stop and side.sign * (price - stop) <= 0.0:
         return _deny(DenialCode.STOP_WRONG_SIDE, price=price, stop=stop)
@@ -90,6 +104,13 @@ def size_entry(
         code = DenialCode.SIZE_TOO_LARGE if large else DenialCode.SIZE_TOO_SMALL
         return _deny(code, quantity=rounded, price=price, reason=problem)
     return Sized(rounded, stop, target)
+
+
+def _can_trail(signal: Signal) -> bool:
+    """True when the trailing distances can be sent, and a target that trails has its price."""
+    if signal.trail and not trail_of(signal.trail):
+        return False
+    return not signal.target_trail or bool(signal.target and trail_of(signal.target_trail))
 
 
 def _invalid(signal: Signal) -> dict[str, float]:

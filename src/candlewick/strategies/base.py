@@ -106,6 +106,7 @@ class Strategy:
         stop: float = 0.0,
         target: float = 0.0,
         trail: float = 0.0,
+        target_trail: float = 0.0,
         reason: str = "",
     ) -> None:
         """Ask to be long, or longer. A short position is closed first.
@@ -118,9 +119,13 @@ class Strategy:
             stop: price of the protective stop.
             target: price at which to take the profit.
             trail: distance of a trailing stop, as a fraction of the price; instead of ``stop``.
+            target_trail: lets the profit run from the target on: what is given back of the best
+                price since, as a fraction of it, closes the position.
             reason: words for the journal and the report.
         """
-        self._ask(SignalAction.BUY, symbol, size, risk, price, stop, target, trail, reason)
+        self._ask(
+            SignalAction.BUY, symbol, size, risk, price, stop, target, trail, reason, target_trail
+        )
 
     def sell(
         self,
@@ -132,10 +137,13 @@ class Strategy:
         stop: float = 0.0,
         target: float = 0.0,
         trail: float = 0.0,
+        target_trail: float = 0.0,
         reason: str = "",
     ) -> None:
         """Ask to be short, or shorter. A long position is closed first. Arguments as for `buy`."""
-        self._ask(SignalAction.SELL, symbol, size, risk, price, stop, target, trail, reason)
+        self._ask(
+            SignalAction.SELL, symbol, size, risk, price, stop, target, trail, reason, target_trail
+        )
 
     def close(self, symbol: str = "", *, size: float = 0.0, reason: str = "") -> None:
         """Ask to close the position, or ``size`` base units of it.
@@ -146,9 +154,19 @@ class Strategy:
             raise StrategyError(f"{type(self).__name__}.close: size={size!r} is no quantity")
         self._ask(SignalAction.CLOSE, symbol, size, 0.0, 0.0, 0.0, 0.0, 0.0, reason)
 
-    def move_stop(self, stop: float, symbol: str = "", *, reason: str = "") -> None:
-        """Ask to move the protective stop of the position to the price ``stop``."""
-        self._ask(SignalAction.MOVE_STOP, symbol, 0.0, 0.0, 0.0, stop, 0.0, 0.0, reason)
+    def move_stop(
+        self, stop: float = 0.0, symbol: str = "", *, trail: float = 0.0, reason: str = ""
+    ) -> None:
+        """Ask to move the protective stop of the position to the price ``stop``.
+
+        ``trail``, a fraction of the price, asks for the exchange's own trailing stop instead.
+        Raises StrategyError for both or neither.
+        """
+        if bool(stop) is bool(trail):
+            raise StrategyError(
+                f"{type(self).__name__}.move_stop: give stop={stop!r} or trail={trail!r}"
+            )
+        self._ask(SignalAction.MOVE_STOP, symbol, 0.0, 0.0, 0.0, stop, 0.0, trail, reason)
 
     def cancel_entries(self, symbol: str = "", *, reason: str = "") -> None:
         """Ask to cancel entry orders that still rest."""
@@ -217,6 +235,7 @@ class Strategy:
         target: float,
         trail: float,
         reason: str,
+        target_trail: float = 0.0,
     ) -> None:
         if size and risk:
             raise StrategyError(
@@ -225,6 +244,6 @@ class Strategy:
         self._signals.append(
             Signal(
                 symbol or self._symbol, action, self._account.now,
-                size, risk, price, stop, target, trail, reason,
+                size, risk, price, stop, target, trail, reason, 0, target_trail,
             )
         )  # fmt: skip

@@ -12,17 +12,25 @@ moves rests at the exchange; between candles it protects as any other. Use them 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from candlewick.errors import ConfigError
-from candlewick.models import Candle, OrderPurpose, Position
+from candlewick.models import Candle, Order, OrderPurpose, Position
 from candlewick.strategies.base import Strategy
 
-__all__ = ["BreakEven", "ExitRule", "ExitRules", "PartialTargets", "TimeExit", "Trailing"]
+__all__ = [
+    "BreakEven",
+    "ExitRule",
+    "ExitRules",
+    "NativeTrailing",
+    "PartialTargets",
+    "TimeExit",
+    "Trailing",
+]
 
 
 class ExitRule(Protocol):
@@ -68,17 +76,41 @@ class ExitRules:
             return
         sign, symbol = _direction(position), position.symbol
         stop = max(stops, key=lambda price: sign * price)
-        resting = [
-            order.trigger_price
-            for order in self._strategy.orders_of(symbol)
-            if order.purpose is OrderPurpose.STOP and order.trigger_price
-        ]
-        if all(sign * (stop - price) > 0.0 for price in resting):
+        orders = self._strategy.orders_of(symbol)
+        if _trails(orders):
+            return  # at the exchange, which follows every price
+        resting = [order for order in orders if order.purpose is OrderPurpose.STOP]
+        if all(sign * (stop - order.trigger_price) > 0.0 for order in resting):
             self._strategy.move_stop(stop, symbol, reason="exit rule")
+
+    def save_state(self) -> Mapping[str, Any]:
+        """What the rules know of the positions that are held, for the strategy's `save_state`."""
+        return {
+            symbol: {
+                "opened": opened,
+                "rules": [msgspec.to_builtins(rule) for rule in self._at_work[symbol]],
+            }
+            for symbol, opened in self._opened.items()
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `save_state` returned; of the same rules, in the same order."""
+        for symbol, known in state.items():
+            if len(known["rules"]) == len(self._rules):
+                self._opened[symbol] = known["opened"]
+                self._at_work[symbol] = [
+                    msgspec.convert(saved, type(rule), strict=False)
+                    for rule, saved in zip(self._rules, known["rules"], strict=True)
+                ]
 
 
 def _direction(position: Position) -> float:
     return 1.0 if position.is_long else -1.0
+
+
+def _trails(orders: Sequence[Order]) -> bool:
+    """True when the stop is one that trails at the exchange, or will be."""
+    return any(o.purpose is OrderPurpose.STOP and o.callback_rate for o in orders)
 
 
 def _reached(profit: float, wanted: float) -> bool:
@@ -137,6 +169,39 @@ class BreakEven(msgspec.Struct):
             return 0.0
         self.done = True
         return entry * (1.0 + sign * self.offset)
+
+
+class NativeTrailing(msgspec.Struct):
+    """Hand the stop to the exchange's own trailing stop, once the close is ``after`` in profit.
+
+    It follows every price at ``distance`` (a fraction from 0.001 to 0.1), not only closes, and
+    goes on while this program does not run. Until then the position keeps the stop it has.
+    """
+
+    distance: float
+    after: float = 0.0
+    reached: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.001 <= self.distance <= 0.1:
+            raise ConfigError(
+                f"NativeTrailing distance {self.distance!r} must be from 0.001 to 0.1, which"
+                " exchanges take; Trailing knows no such limit"
+            )
+        if not 0.0 <= self.after < 1.0:
+            raise ConfigError(f"NativeTrailing after {self.after!r} must be from 0 to below 1")
+
+    def start(self, position: Position) -> None:
+        """Wait for the profit."""
+        self.reached = False
+
+    def apply(self, strategy: Strategy, position: Position, candle: Candle) -> float:
+        """Ask for the trailing stop when the profit was there; again, should it be refused."""
+        profit = _direction(position) * (candle.close / position.entry_price - 1.0)
+        self.reached = self.reached or _reached(profit, self.after)
+        if self.reached and not _trails(strategy.orders_of(candle.symbol)):
+            strategy.move_stop(symbol=candle.symbol, trail=self.distance, reason="exit rule")
+        return 0.0
 
 
 class TimeExit(msgspec.Struct):
