@@ -43,23 +43,26 @@ _PLENTY = 1_000_000_000
 _HISTORY = 50
 
 
-def market_at(prices: Sequence[float]) -> Sandbox:
+def table_of(closes: Sequence[float]) -> CandleTable:
+    """Minutes with these closes, each opening where the one before closed."""
+    ends = np.array(closes, dtype=float)
+    opens = np.concatenate((ends[:1], ends[:-1]))
+    return CandleTable(
+        SYMBOL, "1m", 60_000 * np.arange(len(ends)), opens, np.maximum(opens, ends),
+        np.minimum(opens, ends), ends, np.ones(len(ends)),
+    )  # fmt: skip
+
+
+def market_at(prices: Sequence[float], *, stepped: bool = False) -> Sandbox:
     """An exchange that has been at the first price and then goes through the others.
 
-    Prices come four times a second; a minute of the market is a second.
+    A minute of the market is a second, with ten prices; ``stepped``: a candle at each step.
     """
-    closes = np.array([prices[0]] * _HISTORY + list(prices), dtype=float)
-    opens = np.concatenate(([closes[0]], closes[:-1]))
-    times = 60_000 * np.arange(len(closes))
-    table = CandleTable(
-        SYMBOL, "1m", times, opens, np.maximum(opens, closes), np.minimum(opens, closes), closes,
-        np.ones(len(closes)),
-    )  # fmt: skip
     settings = SandboxSettings(
-        speed=60.0, ticks=10, history=_HISTORY,
-        limits=Limits(weight=_PLENTY, orders_10s=_PLENTY, orders_1m=_PLENTY),
+        speed=None if stepped else 60.0, stepped=stepped, ticks=0 if stepped else 10,
+        history=_HISTORY, limits=Limits(weight=_PLENTY, orders_10s=_PLENTY, orders_1m=_PLENTY),
     )  # fmt: skip
-    return Sandbox(market_of([table]), settings)
+    return Sandbox(market_of([table_of([prices[0]] * _HISTORY + list(prices))]), settings)
 
 
 class Player:
