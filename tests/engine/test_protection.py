@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from candlewick.engine import StopPolicy
-from candlewick.live.verification import problems_with
+from candlewick.live.verification import examine
 from candlewick.models import (
     AccountSnapshot,
     Instrument,
@@ -216,10 +216,10 @@ def test_a_target_that_trails_rests_beside_the_stop_and_is_not_taken_for_one(
         msgspec.structs.replace(order, status=OrderStatus.ACKNOWLEDGED) for order in (stop, target)
     ]
     held = (game.engine.position_of("BTCUSDT"),)
-    assert not problems_with(
-        AccountSnapshot(1, 0.0, held, tuple(listed)), game.engine, StopPolicy.KEEP
-    )
-    assert problems_with(AccountSnapshot(1, 0.0, held, (target,)), game.engine, StopPolicy.KEEP)
+    both = AccountSnapshot(1, 0.0, held, tuple(listed))
+    assert not examine(both, game.engine, StopPolicy.KEEP).problems
+    alone = AccountSnapshot(1, 0.0, held, (target,))
+    assert examine(alone, game.engine, StopPolicy.KEEP).problems
     assert sent(game.signal(MOVE_STOP, stop=91.0)) != [], "and replacing goes on as usual"
 
 
