@@ -351,6 +351,31 @@ def test_a_forged_input_leads_to_other_decisions(tmp_path: Path, market: Market)
     assert candle.sequence <= difference.sequence <= signal_at + 5
 
 
+def test_a_difference_says_that_records_were_lost(tmp_path: Path, market: Market) -> None:
+    """What found no room on a full disk is missing as an input, too."""
+
+    def lossy(system: TradingSystem) -> None:
+        log = system.recorder._log
+        count = 0
+
+        def losing(kind: str, data: Any = None) -> int:
+            nonlocal count
+            count += kind == "candle_closed"
+            if 100 < count <= 140:
+                return 0
+            if count == 141 and kind == "candle_closed":
+                log("journal_recovered", {"lost": 87})
+            return log(kind, data)
+
+        system.recorder._log = losing  # type: ignore[method-assign]
+
+    run_simulated(tmp_path, market, before=lossy)
+    run_simulated(tmp_path, market, run_id="sim2")
+    difference = replay(tmp_path).first_difference
+    assert difference is not None
+    assert difference.reason.endswith("; 87 records of this run were lost on a full disk")
+
+
 def test_a_left_out_decision_is_a_difference_unless_the_process_was_killed(
     tmp_path: Path, market: Market
 ) -> None:

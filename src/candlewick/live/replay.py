@@ -131,10 +131,28 @@ def replay(
         what = f"no run {run_id!r}" if run_id else "no run of an engine"
         raise DataError(f"the journal {directory} holds {what}; there is nothing to replay")
     done[-1].end()
+    difference = done[-1].difference
+    if difference is not None and (lost := _lost_in(directory, difference)):
+        reason = f"{difference.reason}; {lost} records of this run were lost on a full disk"
+        difference = msgspec.structs.replace(difference, reason=reason)
     return Replayed(
         len(done), records, sum(run.inputs for run in done), sum(run.compared for run in done),
-        sum(run.unrecorded for run in done), done[-1].difference,
+        sum(run.unrecorded for run in done), difference,
     )  # fmt: skip
+
+
+def _lost_in(directory: str | Path, difference: Difference) -> int:
+    """How many records the journal says were lost in the run that differs."""
+    lost = 0
+    of_run = False
+    for record in read(directory, types=[EventType.ENGINE_STARTED, EventType.JOURNAL_RECOVERED]):
+        if record.type == EventType.JOURNAL_RECOVERED:
+            lost += _fields(record).get("lost", 0) if of_run else 0
+        elif record.sequence <= difference.sequence:
+            of_run, lost = True, 0
+        else:
+            break
+    return lost
 
 
 def _fields(record: Record) -> dict[str, Any]:
