@@ -87,7 +87,7 @@ class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the system runs and stops."""
 
-    venue: str = "simulated"
+    venue: str = "sandbox"
     rest: str = ""
     ws: str = ""
     keys_file: str = ""
@@ -138,7 +138,7 @@ _COMMENTS = {
     "data.speed": "times real time, or 'max'",
     "data.on_problem": "broken rows, duplicates, disorder: fail, skip or report",
     "data.on_gap": "missing candles: fail, skip or report",
-    "run.venue": "simulated, sandbox, paper, binance-testnet or binance",
+    "run.venue": "sandbox, simulated, paper, binance-testnet or binance",
     "run.rest": "REST address of another server that speaks the exchange's protocol",
     "run.ws": "WebSocket address of that server",
     "run.keys_file": "file (mode 600) with key = ... and secret = ...; empty: the environment",

@@ -289,6 +289,11 @@ class EventBus:
         for route in self._routes.values():
             route.sure_until = route.count
 
+    @property
+    def is_idle(self) -> bool:
+        """True when every queue is empty and every handler has returned."""
+        return all(subscription.is_idle for subscription in self._subscriptions.values())
+
     def _open(self) -> list[Subscription]:
         """Those that have events or handle one."""
         return [s for s in self._subscriptions.values() if not s.is_idle]

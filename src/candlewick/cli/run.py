@@ -21,14 +21,21 @@ from candlewick.cli.backtest import account
 from candlewick.cli.display import show
 from candlewick.cli.signals import StopSignals
 from candlewick.cli.summary import console_for, print_summary
-from candlewick.cli.venues import Place, candles_of, check_venue, opened, place_of
+from candlewick.cli.venues import (
+    Connection,
+    Place,
+    check_venue,
+    embedded,
+    is_embedded,
+    opened,
+    place_of,
+)
 from candlewick.config import Config
 from candlewick.errors import ConfigError, ExitCode
 from candlewick.live import Outcome, SystemSettings, TradingSystem, observed
 from candlewick.live.assembly import network_system, new_run_id
 from candlewick.live.cleanup import CleanupSettings
 from candlewick.live.loop import run_async
-from candlewick.live.network import NetworkSettings
 from candlewick.live.notices import JournalNews, notified
 from candlewick.live.service import ServiceManager, serviced
 from candlewick.logs import LogSystem, hide
@@ -106,8 +113,8 @@ def run(
 def _run(settings: Config, signals: StopSignals, *, json: bool) -> int:
     console = console_for(stderr=json)
     terminal = Terminal(console, signals, json)
-    if settings.run.venue == "simulated":
-        outcome, label = _on_simulated(settings, terminal)
+    if settings.run.venue == "simulated" or is_embedded(settings):
+        outcome, label = _on_candles(settings, terminal)
     else:
         outcome, label = _on_network(settings, terminal)
     if json:
@@ -123,15 +130,17 @@ def _run(settings: Config, signals: StopSignals, *, json: bool) -> int:
     return outcome.exit_code
 
 
-def _on_simulated(settings: Config, terminal: Terminal) -> tuple[Outcome, str]:
+def _on_candles(settings: Config, terminal: Terminal) -> tuple[Outcome, str]:
+    """Run on an exchange that plays known candles and ends with them."""
     market = options.market_from(settings)
     parts = prepare(
         settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
     )
     for line in options.problem_lines(market):
         terminal.console.print(f"[yellow]{line}[/]", soft_wrap=True)
+    run = _run_simulated if settings.run.venue == "simulated" else _run_embedded
     with LogSystem(settings.log.level, settings.log.file or None):
-        return run_async(_run_simulated(parts, settings, terminal)), market.label
+        return run_async(run(parts, settings, terminal)), market.label
 
 
 def _on_network(settings: Config, terminal: Terminal) -> tuple[Outcome, str]:
@@ -177,15 +186,30 @@ def _system_settings(settings: Config, run_id: str, account: str = "") -> System
     )
 
 
+def _run_id(settings: Config) -> str:
+    """The name of a run on an account of its own: the same for every run like it."""
+    return f"sim{settings.data.seed}"
+
+
 async def _run_simulated(parts: Run, settings: Config, terminal: Terminal) -> Outcome:
     terminal.signals.begin()
-    run_id, news = f"sim{settings.data.seed}", JournalNews()
+    run_id, news = _run_id(settings), JournalNews()
     # realtime: allow RT101 - nothing else runs before the journal is open
     with _journal(settings, run_id, news) as journal:
         system = TradingSystem.simulated(
             parts, journal, risk=settings.risk, settings=_system_settings(settings, run_id)
         )
         return await _watched(system, settings, news, terminal)
+
+
+async def _run_embedded(parts: Run, settings: Config, terminal: Terminal) -> Outcome:
+    terminal.signals.begin()
+    run_id, news = _run_id(settings), JournalNews()
+    # realtime: allow RT101 - nothing else runs before the journal is open
+    with _journal(settings, run_id, news) as journal:
+        async with embedded(settings, parts) as connection:
+            system = await _connected(connection, journal, parts.strategy, settings, run_id)
+            return await _watched(system, settings, news, terminal)
 
 
 async def _run_network(
@@ -196,21 +220,25 @@ async def _run_network(
     # realtime: allow RT101 - nothing else runs before the journal is open
     with _journal(settings, run_id, news) as journal:
         async with opened(settings, where) as connection:
-            system = await network_system(
-                connection.venue,
-                journal,
-                strategy=strategy,
-                name=settings.strategy.name,
-                symbols=connection.symbols,
-                interval=connection.interval,
-                risk=settings.risk,
-                settings=_system_settings(settings, run_id, connection.account),
-                network=NetworkSettings(
-                    reconcile_every_s=settings.run.reconcile_every_s,
-                    candles=candles_of(settings, where),
-                ),
-            )
+            system = await _connected(connection, journal, strategy, settings, run_id)
             return await _watched(system, settings, news, terminal)
+
+
+async def _connected(
+    connection: Connection, journal: AuditLogger, strategy: Strategy, settings: Config, run_id: str
+) -> TradingSystem:
+    return await network_system(
+        connection.venue,
+        journal,
+        strategy=strategy,
+        name=settings.strategy.name,
+        symbols=connection.symbols,
+        interval=connection.interval,
+        risk=settings.risk,
+        settings=_system_settings(settings, run_id, connection.account),
+        network=connection.network,
+        embedded=connection.embedded,
+    )
 
 
 async def _watched(

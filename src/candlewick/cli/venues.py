@@ -7,19 +7,18 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from candlewick.cli import options
+from candlewick.backtesting import Run
 from candlewick.config import Config
-from candlewick.data import Market
 from candlewick.errors import ConfigError, nearest
-from candlewick.live.assembly import MarketVenue
+from candlewick.live.assembly import Embedded, MarketVenue
+from candlewick.live.network import NetworkSettings
 from candlewick.live.paper import paper_account
 from candlewick.logs import hide
-from candlewick.models import CandleTable, interval_ms
 from candlewick.venues.binance import ApiKeys, BinanceSettings, BinanceVenue
 from candlewick.venues.paper import PaperVenue
 
@@ -28,9 +27,10 @@ __all__ = [
     "VENUES",
     "Connection",
     "Place",
-    "candles_of",
     "check_lasting",
     "check_venue",
+    "embedded",
+    "is_embedded",
     "keys_of",
     "opened",
     "place_of",
@@ -39,21 +39,24 @@ __all__ = [
 
 NETWORK = ("sandbox", "paper", "binance-testnet", "binance")
 VENUES = ("simulated", *NETWORK)
-_AFTERWARDS = 1_000
-_PLENTY = 1_000_000_000
 
 
-Place = ApiKeys | Market | None
-"""Keys for a server of somebody else, the market of a sandbox of one's own, or nothing: paper."""
+Place = ApiKeys | None
+"""Keys for a server of somebody else, or nothing: paper."""
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """A venue, what its account is called in the journal, and the symbols and interval to trade."""
+    """A venue, what its account is called in the journal, and what is to be traded how.
+
+    ``embedded`` is what is known of an exchange that ends with the run.
+    """
 
     venue: MarketVenue
     account: str
     symbols: tuple[str, ...]
     interval: str
+    network: NetworkSettings
+    embedded: Embedded | None = None
 
 
 def check_venue(config: Config, *, real_money: bool) -> None:
@@ -85,44 +88,16 @@ def check_lasting(config: Config, command: str) -> None:
             f"{command} has nothing to do on paper: that account is in the process of the run, and"
             " rests in its journal in between; stop the run, or start it again"
         )
-    if config.run.venue == "simulated" or (config.run.venue == "sandbox" and not config.run.rest):
+    if config.run.venue == "simulated" or is_embedded(config):
         raise ConfigError(
             f"{command} needs an account that outlives a run: --venue binance, or a server at"
             " --rest and --ws"
         )
 
 
-def place_of(config: Config) -> Place:
-    """Read what the venue needs before anything starts: keys, or the candles of a sandbox."""
-    if config.run.venue == "paper":
-        return None
-    if config.run.venue != "sandbox" or config.run.rest:
-        return keys_of(config)
-    market = options.market_from(config)
-    return msgspec.structs.replace(market, tables=tuple(map(_at_rest, market.tables)))
-
-
-def _at_rest(table: CandleTable) -> CandleTable:
-    """A table that goes on at its last price, so that positions can be closed in that market."""
-    length = interval_ms(table.interval)
-    times = table.open_time[-1] + length * np.arange(1, _AFTERWARDS + 1)
-    last = np.full(_AFTERWARDS, table.close[-1])
-    columns = {name: np.append(getattr(table, name), last) for name in ("open", "high", "low")}
-    return CandleTable(
-        table.symbol,
-        table.interval,
-        np.append(table.open_time, times),
-        **columns,
-        close=np.append(table.close, last),
-        volume=np.append(table.volume, np.zeros(_AFTERWARDS)),
-    )
-
-
-def candles_of(config: Config, place: Place) -> int:
-    """After how many candles the run ends; 0 means never."""
-    if not isinstance(place, Market):
-        return config.data.candles
-    return sum(len(table) - _AFTERWARDS for table in place.tables)
+def is_embedded(config: Config) -> bool:
+    """True where the run starts a sandbox of its own, which ends with it."""
+    return config.run.venue == "sandbox" and not config.run.rest
 
 
 def keys_of(config: Config) -> ApiKeys:
@@ -136,13 +111,14 @@ def keys_of(config: Config) -> ApiKeys:
     return keys
 
 
+def place_of(config: Config) -> Place:
+    """Read what the venue needs before anything starts: keys, which only paper does without."""
+    return None if config.run.venue == "paper" else keys_of(config)
+
+
 @asynccontextmanager
 async def opened(config: Config, place: Place) -> AsyncIterator[Connection]:
-    """Make the venue; a sandbox of its own is started, and stopped at the end."""
-    if isinstance(place, Market):
-        async with _sandbox(config, place) as connection:
-            yield connection
-        return
+    """Make the venue on somebody else's server; without keys it is paper."""
     settings = server_of(config)
     venue: MarketVenue
     if place is None:
@@ -153,8 +129,11 @@ async def opened(config: Config, place: Place) -> AsyncIterator[Connection]:
         venue = BinanceVenue(settings, place, hide=hide)
     symbols = tuple(symbol.upper() for symbol in config.data.symbols) or ("BTCUSDT",)
     interval = config.data.interval or "1m"
+    network = NetworkSettings(
+        reconcile_every_s=config.run.reconcile_every_s, candles=config.data.candles
+    )
     try:
-        yield Connection(venue, account, symbols, interval)
+        yield Connection(venue, account, symbols, interval, network)
     finally:
         await venue.close()
 
@@ -177,29 +156,48 @@ async def _on_paper(config: Config, settings: BinanceSettings, account: str) -> 
 
 
 @asynccontextmanager
-async def _sandbox(config: Config, market: Market) -> AsyncIterator[Connection]:
+async def embedded(config: Config, run: Run) -> AsyncIterator[Connection]:
+    """Start a sandbox that plays the run's candles, and a venue on it; both end with the run.
+
+    Market time is that of the candles; only signed requests go by the wall clock.
+    """
+    from candlewick.live.embedded import FlowingDriver, SteppedDriver, is_stepped, patient
     from candlewick.sandbox import Limits, Sandbox, SandboxSettings
 
-    speed = config.data.speed
-    # request limits count real time: a market that runs faster would break them at once
-    limits = Limits()
-    if speed != 1.0:
-        limits = Limits(weight=_PLENTY, orders_10s=_PLENTY, orders_1m=_PLENTY)
+    speed = None if config.data.speed == "max" else float(config.data.speed)
+    stepped = is_stepped(run.market.interval, speed)
+    market = msgspec.structs.replace(run.market, instruments=run.instruments)
+    total = sum(len(table) for table in market.tables)
     settings = SandboxSettings(
-        balance=config.account.cash,
-        speed=None if speed == "max" else float(speed),
-        exchange=config.account.exchange,
-        limits=limits,
+        balance=run.account.cash,
+        speed=speed,
+        stepped=stepped,
+        start="data",
+        exchange=run.account.exchange,
+        # request limits count real time: a market that runs faster would break them at once
+        limits=Limits() if speed == 1.0 else Limits(weight=0, orders_10s=0, orders_1m=0),
         seed=config.data.seed,
     )
     async with Sandbox(market, settings) as sandbox:
         keys = ApiKeys(sandbox.api_key, sandbox.api_secret)
         hide(keys.secret)
         at = BinanceSettings.at(sandbox.rest_url, sandbox.ws_url)
-        venue = BinanceVenue(msgspec.structs.replace(at, name="sandbox"), keys, hide=hide)
-        account = fingerprint(at, keys)
+        at = msgspec.structs.replace(
+            patient(at) if stepped else at, name="sandbox", margin_asset=sandbox.world.asset
+        )
+        venue = BinanceVenue(at, keys, hide=hide)
+        venue.clock.begin_at(sandbox.now)
+        driver = (
+            partial(SteppedDriver, sandbox, venue, total, speed)
+            if stepped
+            else partial(FlowingDriver, sandbox)
+        )
+        network = NetworkSettings(reconcile_every_s=config.run.reconcile_every_s, candles=total)
         try:
-            yield Connection(venue, account, market.symbols, market.interval)
+            yield Connection(
+                venue, fingerprint(at, keys), market.symbols, market.interval, network,
+                Embedded(market, driver),
+            )  # fmt: skip
         finally:
             await venue.close()
 

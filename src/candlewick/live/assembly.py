@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from candlewick.risk import RiskSettings
 from candlewick.strategies import Strategy, parameters_of
 from candlewick.venues import Venue
 
-__all__ = ["MarketVenue", "network_system", "new_run_id"]
+__all__ = ["Embedded", "MarketVenue", "network_system", "new_run_id"]
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -32,6 +32,17 @@ class MarketVenue(Venue, Protocol):
 
     async def candles(self, symbol: str, interval: str, count: int) -> Sequence[Candle]:
         """Fetch the last closed candles, oldest first."""
+
+
+class Embedded(NamedTuple):
+    """What is known of an exchange that lives and ends with the run.
+
+    ``market`` are the candles that it plays. ``driver`` makes the driver, out of what
+    `NetworkDriver` is made of.
+    """
+
+    market: Market
+    driver: Callable[..., NetworkDriver]
 
 
 def new_run_id() -> str:
@@ -54,8 +65,11 @@ async def network_system(
     risk: RiskSettings,
     settings: SystemSettings,
     network: NetworkSettings,
+    embedded: Embedded | None = None,
 ) -> TradingSystem:
     """Ask the venue for what can be traded and for the past, recall the journal, and wire up.
+
+    The account of an ``embedded`` exchange is a new one: there is nothing to recall.
 
     Raises:
         VenueError: the exchange refuses, or cannot be reached.
@@ -69,7 +83,9 @@ async def network_system(
             raise ConfigError(f"{name} wants {other} candles; run it on a shorter --interval")
     instruments = dict(await venue.instruments(symbols))
     account = settings.account or venue.name
-    memory = await asyncio.to_thread(recover_from, Path(journal.directory), account)
+    memory = None
+    if embedded is None:
+        memory = await asyncio.to_thread(recover_from, Path(journal.directory), account)
     engine = TradingEngine(
         strategy,
         instruments,
@@ -83,14 +99,13 @@ async def network_system(
     past = [await venue.candles(symbol, interval, HISTORY) for symbol in symbols]
     warm_up = sorted((candle for one in past for candle in one), key=lambda c: c.close_time)
     params = {key: getattr(strategy, key) for key in parameters_of(type(strategy))}
-    run = Run(
-        strategy, name, params, _market(venue.name, symbols, interval, instruments), instruments,
-        (), Account(),
-    )  # fmt: skip
+    market = embedded.market if embedded else _market(venue.name, symbols, interval, instruments)
+    run = Run(strategy, name, params, market, instruments, (), Account())
+    make_driver = embedded.driver if embedded else NetworkDriver
 
     def driver(stopping: asyncio.Event) -> NetworkDriver:
         since = memory.last_time if memory is not None else 0
-        return NetworkDriver(venue, symbols, interval, network, stopping, warm_up, since, higher)
+        return make_driver(venue, symbols, interval, network, stopping, warm_up, since, higher)
 
     return TradingSystem(
         run, journal, engine, venue, driver, settings, over_network=True, memory=memory

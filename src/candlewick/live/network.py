@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -50,7 +50,7 @@ class NetworkDriver:
 
     ``since`` is the time (UTC ms) from which fills are not known yet; 0 means now. ``warm_up`` are
     closed candles from before the start, oldest first; ``intervals`` are higher ones, made from
-    the base candles as they close.
+    the base candles as they close. ``now`` tells the market's time.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class NetworkDriver:
         warm_up: Sequence[Candle] = (),
         since: int = 0,
         intervals: Sequence[str] = (),
+        *,
+        now: Callable[[], int] = utc_now_ms,
     ) -> None:
         self._venue = venue
         self._symbols = tuple(symbols)
@@ -79,6 +81,7 @@ class NetworkDriver:
         self._is_old = False  # true when what is being asked for may be from before a reconnect
         self._asked_at = 0.0
         self._since = since
+        self._now = now
         self._shell: EngineShell | None = None
         self._candles = 0
 
@@ -98,7 +101,7 @@ class NetworkDriver:
         """Note the time from which fills matter; the streams start with `feed`."""
         self._shell = shell
         shell.ask_account = self._ask_account
-        now = utc_now_ms()
+        now = self._now()
         self._since = self._since or now
         shell.bus.subscribe(
             [EventKind.STREAM_CHANGED, EventKind.CANDLE_CLOSED], self._on_event, name="driver"

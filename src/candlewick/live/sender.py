@@ -22,7 +22,7 @@ class Sender:
     """Runs ``carry`` for each command, in order within a lane; lanes do not wait for each other.
 
     An order whose turn has not come is not sent any more once it is cancelled: ``withdrawn`` is
-    called with it. ``on_fatal`` takes what ``carry`` raises.
+    called with it. ``on_fatal`` takes what ``carry`` raises; ``taken`` counts the commands.
     """
 
     def __init__(
@@ -36,12 +36,21 @@ class Sender:
         self._on_fatal = on_fatal
         self._unsent: set[str] = set()  # orders whose turn has not come
         self._lanes: dict[tuple[str, bool], asyncio.Queue[Command]] = {}
+        self._in_line = False
+        self.taken = 0
         self._tasks: list[asyncio.Task[None]] = []
+
+    def keep_in_line(self) -> None:
+        """Use one lane for everything, so that all commands go out in the order of decisions."""
+        self._in_line = True
 
     def put(self, command: Command) -> None:
         """Queue a command; returns at once."""
+        self.taken += 1
         order = command.order
-        if isinstance(command, Submit):
+        if self._in_line:
+            pass  # every command goes out
+        elif isinstance(command, Submit):
             self._unsent.add(order.client_id)
         elif order.client_id in self._unsent:
             if isinstance(command, Cancel):
@@ -49,11 +58,11 @@ class Sender:
                 self._withdrawn(order)
             return  # and a question has its answer: it is still to be sent
         is_entry = isinstance(command, Submit) and not order.reduce_only
-        key = (order.symbol, is_entry)
+        key = ("", False) if self._in_line else (order.symbol, is_entry)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = asyncio.Queue(_QUEUE)
-            name = f"send:{order.symbol}:{'entries' if is_entry else 'exits'}"
+            name = f"send:{key[0] or 'all'}:{'entries' if key[1] else 'exits'}"
             self._tasks.append(asyncio.create_task(self._work(lane), name=name))
         lane.put_nowait(command)
 

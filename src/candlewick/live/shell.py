@@ -53,7 +53,8 @@ class EngineShell:
     stop and clean up. A venue over a network gets its commands through a `Sender`; the simulated
     one is called directly, which keeps the order of a backtest. ``on_failed`` is called once, when
     the strategy has raised. ``journey``, where it is set, measures what candles and orders take;
-    ``ask_account`` has the account fetched soon.
+    ``ask_account`` has the account fetched soon. ``keeps_time`` off leaves the engine's deadlines
+    to a market that stands still between its steps.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class EngineShell:
         self.tally = tally
         self.journey: Journey | None = None
         self.ask_account: Callable[[], None] | None = None
+        self.keeps_time = over_network
         self._on_fatal = on_fatal
         self._failure_recorded = False
         self._has_state = type(engine.strategy).save_state is not Strategy.save_state
@@ -117,7 +119,7 @@ class EngineShell:
             self.recorder.error(error, traceback.format_exc(), f"engine handler, {event.kind}")
             self._on_fatal(error)
         self._progress.set()
-        if self.sender is not None and self.engine.next_deadline != self._deadline:
+        if self.keeps_time and self.engine.next_deadline != self._deadline:
             self._set_timer()
 
     def _set_timer(self) -> None:

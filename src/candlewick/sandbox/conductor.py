@@ -20,14 +20,15 @@ _LATE_S = 0.05  # how much work at once before others get their turn
 class Moved(msgspec.Struct, frozen=True):
     """What one step of the market was.
 
-    ``told`` says that an account was told something; ``closed`` that a base candle ended;
-    ``ended`` that there is no more data. ``time`` is market time, UTC ms.
+    ``told`` says that an account was told something; ``closed`` that base candles ended, and
+    ``candles`` how many; ``ended`` that there is no more data. ``time`` is market time, UTC ms.
     """
 
     time: int
     told: bool = False
     closed: bool = False
     ended: bool = False
+    candles: int = 0
 
 
 class Conductor:
@@ -44,7 +45,7 @@ class Conductor:
         self._steps = steps
         self._first_time = first_time
         self._doing: Iterator[bool] | None = None
-        self._closes = False
+        self._closes = 0  # how many candles end with the step at hand
         self._began = 0.0
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -76,20 +77,25 @@ class Conductor:
         if self._task is not None and not self.ended.is_set():
             raise ConfigError("the market moves by itself; start the sandbox with stepped=True")
         async with self._turn:
-            moved = self._move()
-            await self._world.hub.flush()
+            hub = self._world.hub
+            hub.hold()
+            try:
+                moved = self._move()
+            finally:
+                await hub.release()
+            await hub.flush()
             return moved
 
     def _move(self) -> Moved:
         while True:
-            if self._doing is None and not self._begin():
+            if self.ended.is_set() or (self._doing is None and not self._begin()):
                 return Moved(self._world.now, ended=True)
             assert self._doing is not None
             told = next(self._doing, None)
             if told is None:
                 self._doing = None
                 if self._closes:
-                    return Moved(self._world.now, closed=True)
+                    return Moved(self._world.now, closed=True, candles=self._closes)
             elif told:
                 return Moved(self._world.now, told=True)
 
@@ -99,7 +105,10 @@ class Conductor:
             self._end()
             return False
         self._doing = self._world.perform(step)
-        self._closes = isinstance(step, CloseStep | CandleStep)
+        if isinstance(step, CandleStep):
+            self._closes = len(step.candles)
+        else:
+            self._closes = int(isinstance(step, CloseStep))
         return True
 
     async def _run_freely(self) -> None:
@@ -107,8 +116,7 @@ class Conductor:
         hub = self._world.hub
         await hub.listened.wait()
         while not self._move().ended:
-            for connection in tuple(hub.connections):
-                await connection.read()
+            await hub.read()
             await asyncio.sleep(0)
 
     async def _run_at(self, speed: float) -> None:
@@ -130,6 +138,16 @@ class Conductor:
             for _ in world.perform(step):
                 pass
         world.between = None
+        self._end()
+
+    def rest(self) -> None:
+        """End the market here: it stands still at its last prices, and still trades.
+
+        Raises:
+            ConfigError: the market moves by itself.
+        """
+        if self._task is not None and not self.ended.is_set():
+            raise ConfigError("the market moves by itself; start the sandbox with stepped=True")
         self._end()
 
     def _end(self) -> None:

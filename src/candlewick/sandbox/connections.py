@@ -77,8 +77,10 @@ class Connection:
         self._wake = asyncio.Event()
         self._held: list[bytes] = []
         self._flushes: list[asyncio.Future[None]] = []
-        self._pings: dict[bytes, asyncio.Future[None]] = {}
+        self._pings: dict[bytes, asyncio.Future[bool]] = {}
         self._ping = 0
+        self._queued = 0  # frames that were queued so far, and how many of them were surely read
+        self._read = 0
         self._closing = False
         self._sender = asyncio.create_task(self._send(), name=f"sandbox:{route}")
         self._timers: set[asyncio.TimerHandle] = set()
@@ -142,20 +144,25 @@ class Connection:
             self.cut()
             return
         self._frames.append(frame)
+        self._queued += 1
         self._wake.set()
 
     async def _send(self) -> None:
-        frames, socket = self._frames, self.socket
         while True:
             await self._wake.wait()
             self._wake.clear()
-            try:
-                while frames:
-                    await socket.send_frame(frames.popleft(), WSMsgType.TEXT)
-            except (ConnectionError, RuntimeError):  # the client is gone: the reader sees it too
-                frames.clear()
-                self._closing = True
-            self._release()
+            await self._send_queued()
+
+    async def _send_queued(self) -> None:
+        """Put what is queued on the wire; a frame is written before anything else can happen."""
+        frames, socket = self._frames, self.socket
+        try:
+            while frames:
+                await socket.send_frame(frames.popleft(), WSMsgType.TEXT)
+        except (ConnectionError, RuntimeError):  # the client is gone: the reader sees it too
+            frames.clear()
+            self._closing = True
+        self._release()
 
     def _release(self) -> None:
         for flush in self._flushes:
@@ -172,35 +179,52 @@ class Connection:
         self._wake.set()
         await done
 
+    @property
+    def has_unread(self) -> bool:
+        """True while the client may not have read all that was sent to it."""
+        return self._read < self._queued and not self._closing and not self.stalled
+
     async def read(self, timeout_s: float = 5.0) -> None:
         """Wait until the client has read all that was sent: it then answers a ping."""
-        await self.flush()
-        if self._closing or self.stalled:
+        if not self.has_unread:
             return
+        queued = self._queued
+        await self._send_queued()
         self._ping += 1
         name = str(self._ping).encode()
-        done = self._pings[name] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done = self._pings[name] = loop.create_future()
+        patience = loop.call_later(timeout_s, self._give_up, name)
         try:
-            async with asyncio.timeout(timeout_s):  # wait_for can swallow a cancel, up to 3.11
-                await self.socket.ping(name)
-                await done
-        except (TimeoutError, ConnectionError, RuntimeError):
-            return  # it does not read, or is gone: nobody waits for it
+            await self.socket.ping(name)
+            if await done:
+                self._read = max(self._read, queued)
+        except (ConnectionError, RuntimeError):
+            return  # it is gone: nobody waits for it
         finally:
+            patience.cancel()
             self._pings.pop(name, None)
+
+    def _give_up(self, name: bytes) -> None:
+        """Wait no longer for a client that does not read."""
+        done = self._pings.get(name)
+        if done is not None and not done.done():
+            done.set_result(False)
 
     def ponged(self, name: bytes) -> None:
         """A pong has come in."""
         self.heard = time.monotonic()
         done = self._pings.get(name)
         if done is not None and not done.done():
-            done.set_result(None)
+            done.set_result(True)
 
     # -- the end -----------------------------------------------------------------------------------
 
     def cut(self) -> None:
         """End the connection at once, without a close frame."""
         self._closing = True
+        for name in tuple(self._pings):
+            self._give_up(name)
         self._abort()
 
     async def close(self, code: int = WSCloseCode.GOING_AWAY, reason: bytes = b"") -> None:
@@ -217,3 +241,5 @@ class Connection:
         self._sender.cancel()
         await asyncio.wait([self._sender])
         self._release()
+        for name in tuple(self._pings):
+            self._give_up(name)

@@ -16,6 +16,7 @@ from candlewick.sandbox.topics import Topic, parse_topic
 __all__ = ["Hub"]
 
 _encode = msgspec.json.Encoder().encode
+_PATIENCE_S = 1.0
 _KLINES = ("kline", "continuousKline")
 
 
@@ -45,6 +46,7 @@ class Hub:
         self._by_symbol: dict[str, list[_Subject]] = {}
         self.connections: dict[Connection, None] = {}
         self.listened = asyncio.Event()
+        self._held: list[Message] | None = None
 
     # -- subscriptions -----------------------------------------------------------------------------
 
@@ -89,17 +91,27 @@ class Hub:
     # -- the market --------------------------------------------------------------------------------
 
     def traded(self, market: SymbolMarket, now: int) -> None:
-        """A trade has happened: tell it in every stream whose time has come."""
-        for subject in (*self._by_symbol.get(market.symbol, ()), *self._by_symbol.get("", ())):
-            topic = subject.topic
-            if topic.period and subject.last >= 0 and now - subject.last < topic.period:
-                continue
-            subject.last = now
-            event = (
-                market.message(topic, now) if topic.symbol else self._for_all(topic, market, now)
-            )
-            if event is not None:
-                self._send(subject, event)
+        """A trade has happened: tell it in the streams that tell each one."""
+        for subject in self._about(market):
+            if not subject.topic.period:
+                self._tell(subject, market, now)
+
+    def state(self, market: SymbolMarket, now: int, *, at_once: bool = False) -> None:
+        """Tell how things are in every stream whose time has come, or at once in all of them."""
+        for subject in self._about(market):
+            period = subject.topic.period
+            if period and (at_once or subject.last < 0 or now - subject.last >= period):
+                self._tell(subject, market, now)
+
+    def _about(self, market: SymbolMarket) -> Iterable[_Subject]:
+        return (*self._by_symbol.get(market.symbol, ()), *self._by_symbol.get("", ()))
+
+    def _tell(self, subject: _Subject, market: SymbolMarket, now: int) -> None:
+        topic = subject.topic
+        subject.last = now
+        event = market.message(topic, now) if topic.symbol else self._for_all(topic, market, now)
+        if event is not None:
+            self._send(subject, event)
 
     def _for_all(self, topic: Topic, market: SymbolMarket, now: int) -> Any:
         if not topic.period:
@@ -137,9 +149,33 @@ class Hub:
         data = _encode(event)
         for key in keys:
             message = Message(event["e"], key, data)
+            if self._held is None:
+                self._push(message)
+            else:
+                self._held.append(message)
+
+    def _push(self, message: Message) -> None:
+        for connection in tuple(self.connections):
+            if message.stream in connection.listen_keys:
+                connection.push(message)
+
+    def hold(self) -> None:
+        """Keep what accounts are told, until `release`."""
+        self._held = []
+
+    async def release(self) -> None:
+        """Tell the accounts what was kept, once clients have read what the market said before.
+
+        The streams are connections of their own; without this, it would be chance whether a fill
+        or the price that made it is heard first.
+        """
+        held, self._held = self._held, None
+        if held:
             for connection in tuple(self.connections):
-                if key in connection.listen_keys:
-                    connection.push(message)
+                if connection.has_unread and not connection.listen_keys:
+                    await connection.read(_PATIENCE_S)
+            for message in held:
+                self._push(message)
 
     def pick(self, picks: Callable[[Connection], bool]) -> list[Connection]:
         """Connections of a kind."""
@@ -149,3 +185,14 @@ class Hub:
         """Wait until every client's queue is on the wire."""
         for connection in tuple(self.connections):
             await connection.flush()
+
+    @property
+    def has_unread(self) -> bool:
+        """True while some client may not have read all that it was sent."""
+        return any(connection.has_unread for connection in self.connections)
+
+    async def read(self) -> None:
+        """Wait until every client has read what it was sent."""
+        for connection in tuple(self.connections):
+            if connection.has_unread:
+                await connection.read()

@@ -112,6 +112,8 @@ class Sandbox:
         world = self.world = World(settings, instruments, interval, Faults(settings.seed, faults))
         for candle in history:
             world.markets[candle.symbol].remember(candle)
+        if settings.start == "data":
+            world.count_from(first_time * 1_000)
         self._conductor = Conductor(world, steps, first_time)
         self._first = world.add_client(settings.api_key, settings.api_secret)
         self._gate = Gate(world)
@@ -222,6 +224,27 @@ class Sandbox:
     async def step(self) -> Moved:
         """Move the market on by one step; see `Conductor.step`."""
         return await self._conductor.step()
+
+    def rest(self) -> None:
+        """End the market here; see `Conductor.rest`."""
+        self._conductor.rest()
+
+    async def read(self) -> None:
+        """Wait until every client has read what it was sent.
+
+        A client that answers a ping has read what came before it.
+        """
+        await self.world.hub.read()
+
+    @property
+    def has_unread(self) -> bool:
+        """True while some client may not have read all that it was sent."""
+        return self.world.hub.has_unread
+
+    @property
+    def now(self) -> int:
+        """Market time, UTC ms."""
+        return self.world.now
 
     def cut(self, route: str = "") -> int:
         """End the connections of a route (public, market, private, api), or all; returns how many.

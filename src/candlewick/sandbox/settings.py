@@ -48,8 +48,8 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
         history: how many of the first candles are over already when the sandbox starts.
         start: where the market's clock begins: ``now`` moves the data to the wall clock,
             ``week`` to the next whole number of weeks from its own time, so that days and weeks
-            stay what they were; ``data`` leaves the recorded times. Empty picks ``now`` at real
-            pace and ``week`` otherwise.
+            stay what they were; ``data`` leaves the recorded times, and gives the same ids to
+            orders and trades each time. Empty picks ``now`` at real pace and ``week`` otherwise.
         api_key, api_secret: of the first account; made up when empty.
         exchange: slippage, leverage, funding.
         limits: request limits.

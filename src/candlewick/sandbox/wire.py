@@ -118,8 +118,13 @@ def number(value: float) -> str:
 
 
 def money(value: float) -> str:
-    """Write an amount of quote currency with eight decimals."""
-    return f"{value + 0.0:.8f}"  # + 0.0 turns -0.0 into 0.0
+    """Write an amount of quote currency with eight decimals, or in full where it has more.
+
+    So what a client adds up is what the books say, to the last bit.
+    """
+    value += 0.0  # turns -0.0 into 0.0
+    text = f"{value:.8f}"
+    return text if float(text) == value else number(value)
 
 
 def price_text(instrument: Instrument, price: float) -> str:

@@ -85,6 +85,10 @@ class World:
         """The exchange's wall clock, UTC ms."""
         return time.time_ns() // 1_000_000 + self.faults.skew_ms
 
+    def count_from(self, number: int) -> None:
+        """Begin the ids there, so that every run over the same data makes the same ones."""
+        self._ids = number
+
     def make_id(self) -> int:
         """A number that nobody has been given before; grows from run to run."""
         self._ids += 1
@@ -220,23 +224,25 @@ class World:
         market = self.markets[step.symbol]
         market.trade(step.price, step.quantity, step.time, buyer_is_maker=step.buyer_is_maker)
         self.hub.traded(market, self.now)
+        self.hub.state(market, self.now)
 
     def _walk(self, step: CandleStep) -> Iterator[bool]:
         """All accounts walk through candles; each meets the extremes in its own worst order."""
         candles = step.candles
         self.now = step.time
         for candle in candles:
-            self._show(candle, candle.open, candle.open_time)
+            self._show(candle, candle.open)
             yield from self._walk_through(candle)
         self.now = close_time = candles[0].close_time
         for candle in candles:
             for price in (candle.high, candle.low, candle.close):
-                self._show(candle, price, close_time)
+                self._trade_in(candle, price)
             for client in tuple(self.clients.values()):
                 client.trading.watch(candle.symbol, candle.low, candle.high)
                 client.trading.expire_due(close_time)
         for candle in candles:
             self._close(candle.symbol, candle)
+            self.hub.state(self.markets[candle.symbol], close_time)
         yield False
 
     def _walk_through(self, candle: Candle) -> Iterator[bool]:
@@ -245,17 +251,25 @@ class World:
         while moving:
             moving = False
             for client in tuple(self.clients.values()):
-                reports = client.account.exchange.advance(candle)
+                exchange = client.account.exchange
+                reports = exchange.advance(candle)
+                if reports:
+                    self._show(candle, exchange.book(candle.symbol).last)
                 client.account.book(reports)
                 moving = moving or bool(reports)
             if moving:
                 yield True
 
-    def _show(self, candle: Candle, price: float, moment: int) -> None:
+    def _show(self, candle: Candle, price: float) -> None:
+        """The market trades at a price that something depends on: everybody hears of it."""
+        self._trade_in(candle, price)
+        self.hub.state(self.markets[candle.symbol], self.now, at_once=True)
+
+    def _trade_in(self, candle: Candle, price: float) -> None:
         instrument = self.instruments[candle.symbol]
         quantity = max(instrument.round_quantity(candle.volume / 4.0), instrument.step)
         market = self.markets[candle.symbol]
-        market.trade(price, quantity, moment, buyer_is_maker=price < candle.open)
+        market.trade(price, quantity, self.now, buyer_is_maker=price < candle.open)
         self.hub.traded(market, self.now)
 
     def _close(self, symbol: str, candle: Candle | None) -> None:

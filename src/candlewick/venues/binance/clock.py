@@ -61,6 +61,11 @@ class EventClock:
         self._own_time = False
         self._streak = 0  # events in a row that speak for the other kind of time
 
+    def begin_at(self, time: int) -> None:
+        """The events are in recorded times, and begin at this one (UTC ms)."""
+        self._own_time = True
+        self._last = time
+
     def seen(self, time: int) -> None:
         """An event of this time (UTC ms) has just arrived."""
         is_off = abs(time - self.server.now()) > _OWN_TIME_MS

@@ -35,6 +35,7 @@ __all__ = ["MarketFeed"]
 
 _log = logging.getLogger(__name__)
 _FILL_ATTEMPTS = 6
+_SURELY_MISSING = 2  # so often the exchange lists what follows, and not what is missing
 _MOST_PATIENT_S = 60.0
 _TIMED_EVERY_S = 0.001  # how often a price may look at the clock
 
@@ -72,7 +73,7 @@ class MarketFeed:
         clock: EventClock,
         tally: Tally,
         publish: Callable[[Event], None],
-        spawn: Callable[..., None],
+        follow_up: Callable[..., None],
         sequences: Iterable[CandleSequence],
         watcher: MarketWatcher | None = None,
     ) -> None:
@@ -81,7 +82,7 @@ class MarketFeed:
         self._clock = clock
         self._tally = tally
         self._publish = publish
-        self._spawn = spawn
+        self._follow_up = follow_up
         self._source = CandleSource(rest, tally)
         self._decode = market_decoder(tally).decode
         self._lines = {(s.symbol, s.interval): Line(s, settings.late_candle_s) for s in sequences}
@@ -214,6 +215,8 @@ class MarketFeed:
         sequence = line.sequence
         candle = Candle(symbol, bar.i, bar.t, bar.o, high, low, bar.c, bar.v, bar.T, bar.x)
         if bar.x:
+            if bar.t >= sequence.newest_open:
+                self._last_prices[symbol] = bar.c
             self._take(line, (candle,), time)
         elif bar.t > sequence.newest_open or (
             bar.t == sequence.newest_open and line.last_event <= time
@@ -256,15 +259,15 @@ class MarketFeed:
     def _fill(self, line: Line) -> None:
         if not line.filling:
             line.filling = True
-            self._spawn(self._fill_hole(line), f"candles of {line.sequence.symbol}")
+            self._follow_up(self._fill_hole(line), f"candles of {line.sequence.symbol}")
 
     async def _fill_hole(self, line: Line) -> None:
         """Ask for the candles that are missing, until there is no hole, or it cannot be filled."""
         sequence = line.sequence
         backoff = Backoff(self._settings.backoff_min_s, self._settings.backoff_max_s)
-        listed = 0
+        listed = left_out = 0
         try:
-            while backoff.attempts < _FILL_ATTEMPTS:
+            while backoff.attempts < _FILL_ATTEMPTS and left_out < _SURELY_MISSING:
                 try:
                     candles, listed, more = await self._source.since(
                         sequence.symbol, sequence.interval, sequence.next_open,
@@ -282,7 +285,9 @@ class MarketFeed:
                     continue
                 if not sequence.has_hole:
                     return
-                await backoff.pause()
+                left_out += not came and listed > sequence.next_open
+                if left_out < _SURELY_MISSING:
+                    await backoff.pause()
             if sequence.has_hole:
                 self._give_up(line, listed)
         finally:

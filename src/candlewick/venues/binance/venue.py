@@ -92,6 +92,7 @@ class BinanceVenue:
         self._sequences: dict[tuple[str, str], CandleSequence] = {}
         self._instruments: dict[str, Instrument] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._follow_ups: set[asyncio.Task[None]] = set()
         self._publisher: Publish | None = None
         self._market: MarketFeed | None = None
         self._account: AccountFeed | None = None
@@ -176,8 +177,8 @@ class BinanceVenue:
 
     def _market_feed(self, sequences: Sequence[CandleSequence]) -> MarketFeed:
         return MarketFeed(
-            self.settings, self.rest, self.clock, self.tally, self._publish, self._spawn, sequences,
-            self._watcher,
+            self.settings, self.rest, self.clock, self.tally, self._publish, self._follow_up,
+            sequences, self._watcher,
         )  # fmt: skip
 
     def _build_account(self, keys: ApiKeys, traded: Mapping[str, Instrument]) -> None:
@@ -192,7 +193,7 @@ class BinanceVenue:
         resolver.reporter = reporter
         market = self._market
         funding = FundingBook(
-            rest, clock, tally, self._publish, self._spawn, traded,
+            rest, clock, tally, self._publish, self._follow_up, traded,
             lambda symbol: market.funding_rates.get(symbol, 0.0) if market else 0.0,
         )  # fmt: skip
         account = AccountFeed(
@@ -249,12 +250,28 @@ class BinanceVenue:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something in the background until it is done or the venue closes."""
+        self._run(work, name)
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
         if self._is_closing:
             work.close()
-            return
+            return None
         task = asyncio.create_task(work, name=f"binance: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
+
+    def _follow_up(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run what a message has made necessary; `settle` waits for it."""
+        task = self._run(work, name)
+        if task is not None:
+            self._follow_ups.add(task)
+            task.add_done_callback(self._follow_ups.discard)
+
+    async def settle(self) -> None:
+        """Wait until everything that has come in is told: candles fetched, funding looked up."""
+        while self._follow_ups:
+            await asyncio.wait(self._follow_ups)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
