@@ -7,6 +7,7 @@ decisions in any process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import isclose
 
 from candlewick.engine.decisions import (
     DayStarted,
@@ -45,6 +46,7 @@ __all__ = ["TradingEngine"]
 
 _NOTHING: tuple[Decision, ...] = ()
 _NEVER = float("-inf")
+_DUST = 1e-12  # sums of the same amounts, in another order, differ by less: they are the same
 _UNKNOWN_ON_CANCEL = -2011
 _RUNNING = EngineState.RUNNING
 
@@ -380,7 +382,7 @@ class TradingEngine(EngineView):
             if not fits:
                 is_current = False
                 self._desk.ask_account(state, "the answer was an old one", block=False)
-        if is_current:
+        if is_current and not isclose(self.balance, snapshot.balance, rel_tol=_DUST):
             self.balance = snapshot.balance
             self._is_funded = True
         self.equity = self.balance + sum(state.unrealized for state in self._held)
