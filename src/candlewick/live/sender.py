@@ -41,18 +41,16 @@ class Sender:
         self._tasks: list[asyncio.Task[None]] = []
 
     def keep_in_line(self) -> None:
-        """Use one lane for everything, so that all commands go out in the order of decisions."""
+        """Use one lane for everything: all commands go out, in the order of the decisions."""
         self._in_line = True
 
     def put(self, command: Command) -> None:
         """Queue a command; returns at once."""
         self.taken += 1
         order = command.order
-        if self._in_line:
-            pass  # every command goes out
-        elif isinstance(command, Submit):
+        if isinstance(command, Submit):
             self._unsent.add(order.client_id)
-        elif order.client_id in self._unsent:
+        elif order.client_id in self._unsent and not self._in_line:
             if isinstance(command, Cancel):
                 self._unsent.remove(order.client_id)
                 self._withdrawn(order)
