@@ -248,6 +248,25 @@ def test_an_order_tells_its_story_with_latencies(tmp_path: Path, clock: Any) -> 
         order_story(tmp_path, "run-1-entri")
 
 
+def test_an_order_that_several_runs_have_planned_is_that_of_the_last_one(
+    tmp_path: Path, clock: Any
+) -> None:
+    """Simulated runs of one seed name their orders alike."""
+    name = {"client_id": "run-1-entry", "symbol": "BTCUSDT"}
+    for run in range(2):
+        with AuditLogger(tmp_path, clock=clock) as journal:
+            journal.log_event(EventType.ENGINE_STARTED, {"run_id": "run"})
+            journal.log_event(EventType.ORDER_PLANNED, _order("run-1-entry"))
+            journal.log_event(EventType.ORDER_FILLED, name | {"status": "filled", "filled": run})
+            clock.now_ns += 60_000_000_000
+            journal.log_event(EventType.ORDER_PLANNED, _order("run-2-close", "run-1-entry"))
+    story = order_story(tmp_path, "run-1-entry")
+    assert [step.type for step in story.steps] == ["order_planned", "order_filled"]
+    assert "filled 1" in story.steps[1].text
+    close = order_story(tmp_path, "run-2-close")
+    assert close.related == (RelatedOrder("run-1-entry", "entry", "filled"),)
+
+
 # -- export ----------------------------------------------------------------------------------------
 
 

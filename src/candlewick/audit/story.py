@@ -70,7 +70,7 @@ def order_story(directory: str | Path, order_id: str) -> OrderStory:
 
     Args:
         directory: of the journal.
-        order_id: client id, or the exchange's id.
+        order_id: client id, or the exchange's id; of the last run that planned it.
 
     Raises:
         DataError: there is no journal, or it has no such order; the message names a similar one.
@@ -85,10 +85,11 @@ def order_story(directory: str | Path, order_id: str) -> OrderStory:
     client_id = _client_id(records, order_id)
     if client_id != order_id:
         records = list(read(directory, order_id=client_id))
+    since = _run_of(directory, records, client_id)
+    records = [record for record in records if record.sequence > since]
     own = [record for record in records if _is_about(record, client_id)]
-    since = records[0].time_ns // _NS_PER_MS
     others = {
-        other: list(read(directory, since=since, order_id=other))
+        other: [r for r in read(directory, order_id=other) if r.sequence > since]
         for other in _related(records, client_id)
     }
     asked = _signal_before(directory, records[0])
@@ -115,6 +116,16 @@ def _client_id(records: list[Record], order_id: str) -> str:
         if data.get("venue_id") == order_id and data.get("client_id"):
             return str(data["client_id"])
     return order_id
+
+
+def _run_of(directory: str | Path, records: list[Record], client_id: str) -> int:
+    """Where the run begins that planned the order, or the last one where several did.
+
+    Simulated runs of one seed name their orders alike.
+    """
+    planned = [r for r in records if r.type == EventType.ORDER_PLANNED and _is_about(r, client_id)]
+    starts = read(directory, types=[EventType.ENGINE_STARTED]) if planned else ()
+    return max((r.sequence for r in starts if r.sequence < planned[-1].sequence), default=0)
 
 
 def _is_about(record: Record, client_id: str) -> bool:
