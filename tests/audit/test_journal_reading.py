@@ -19,6 +19,7 @@ from candlewick.audit import (
     Record,
     RelatedOrder,
     archive,
+    export,
     export_parquet,
     follow,
     order_story,
@@ -270,10 +271,16 @@ def test_an_order_that_several_runs_have_planned_is_that_of_the_last_one(
 # -- export ----------------------------------------------------------------------------------------
 
 
-def test_a_parquet_file_has_every_record(week: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [100_000, 10])
+def test_a_parquet_file_has_every_record(
+    week: Path, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written at once or in parts: in order, and nothing else is left behind."""
+    monkeypatch.setattr(export, "_BATCH", batch)
     path = tmp_path / "journal.parquet"
     records = list(read(week))
     assert export_parquet(records, path) == len(records)
+    assert {p.name for p in tmp_path.iterdir()} == {"journal.parquet", "week"}
     frame = polars.read_parquet(path)
     assert frame.columns == ["sequence", "time", "type", "symbol", "client_id", "data", "hash"]
     assert frame["sequence"].to_list() == [r.sequence for r in records]
