@@ -289,6 +289,26 @@ async def test_a_closed_candle_tells_of_trades_that_the_stream_has_dropped(
     assert last_fill < kinds.index(EventKind.CANDLE_CLOSED)  # the exchange first, as in a backtest
 
 
+async def test_a_hole_in_the_numbers_of_trades_is_looked_up_in_the_open_candle(
+    paper: Open, market: Market
+) -> None:
+    venue, heard = await paper()
+    await market.kline(0, 100.0, 100.0, 100.0, 100.0, closed=False, seconds=0.5)
+    await entered(venue, heard, market)
+    await venue.submit(
+        order("000002-stop", Side.SELL, OrderType.STOP_MARKET, trigger_price=95.0,
+              reduce_only=True)
+    )  # fmt: skip
+    await market.kline(0, 100.0, 100.0, 94.0, 99.0, closed=False, seconds=2)
+    await market.trade(99.0, at(0, 2))  # nothing is missing: 94 may come still
+    await heard.until(lambda: venue.exchange.book(BTC).last == 99.0)
+    assert len(heard.fills) == 1
+    await market.trade(99.5, at(0, 3), number=market.trades + 2)
+    await market.kline(0, 100.0, 100.0, 94.0, 99.5, closed=False, seconds=3.5)
+    await heard.until(lambda: len(heard.fills) == 2)
+    assert heard.fills[1].price == 95.0
+
+
 async def test_the_candle_of_the_start_tells_nothing_of_what_came_before(
     paper: Open, market: Market
 ) -> None:

@@ -163,6 +163,8 @@ class MarketFeed:
         self._clock.seen(message.E)
         self._alive(connection, message.s)
         if self._tape.is_next(message):
+            if self._tape.take(message):
+                watcher.skipped(message.s)
             watcher.traded(message.s, message.p, message.q, message.T)
 
     def _alive(self, connection: Connection, symbol: str) -> None:

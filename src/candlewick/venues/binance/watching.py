@@ -21,6 +21,9 @@ class MarketWatcher(Protocol):
     def marked(self, symbol: str, price: float, rate: float, next_funding: int, time: int) -> None:
         """A mark price, with the funding rate and when it is paid next (UTC ms; 0: not told)."""
 
+    def skipped(self, symbol: str) -> None:
+        """Trades are missing before the one that is told next."""
+
     def interrupted(self) -> None:
         """The stream is lost: what is traded from now on is not told."""
 
@@ -38,7 +41,7 @@ class TradeTape:
         self._last: dict[str, int] = {}
 
     def is_next(self, trade: AggTrade) -> bool:
-        """True for a trade that is new and possible; trades that are missing are counted."""
+        """True for a trade that is new and possible."""
         last = self._last.get(trade.s, 0)
         if not 0.0 < trade.p < _HUGE or trade.q < 0.0:
             self._tally.saw_malformed("market", "a trade at no price", repr(trade))
@@ -46,10 +49,16 @@ class TradeTape:
         if last and trade.a <= last:
             self._tally.events["duplicate_trades"] += 1
             return False
-        if last and trade.a > last + 1:
-            self._tally.events["missed_trades"] += trade.a - last - 1
-        self._last[trade.s] = trade.a
         return True
+
+    def take(self, trade: AggTrade) -> int:
+        """Note a trade that is next; returns how many are missing before it, and counts them."""
+        last = self._last.get(trade.s, trade.a - 1)
+        self._last[trade.s] = trade.a
+        missing = trade.a - last - 1
+        if missing:
+            self._tally.events["missed_trades"] += missing
+        return missing
 
     def clear(self) -> None:
         """Begin anew: the next trade of each symbol is taken, whatever its number."""

@@ -48,6 +48,7 @@ class Tape:
         self._left = left
         self._spans: dict[int, Span] = {}
         self._is_fresh = left == 0  # the candle of the start was not seen from its beginning
+        self._is_suspect = False
         self._held: list[Tick] | None = None if left == 0 else []
         self._is_filled = left != 0
 
@@ -88,7 +89,7 @@ class Tape:
         missed = None
         if candle.open_time > self._left:
             missed = _beyond(candle, span, own)
-        self.learn(candle)
+        self._learn(candle)
         return missed, own
 
     # -- prices ----------------------------------------------------------------------------------
@@ -104,9 +105,28 @@ class Tape:
         else:
             span.add(tick.price, tick.time)
 
-    def learn(self, candle: Candle) -> None:
-        """All prices of the open ``candle`` so far count as seen."""
-        self._is_fresh = False
+    def suspect(self) -> None:
+        """Trades were left out of the stream: the open candle is to be looked at."""
+        self._is_suspect = True
+
+    def look(self, candle: Candle) -> Candle | None:
+        """Look at the open candle; returns the part of it that was missed.
+
+        Only when something is known to be missing: candles come a little before the trades that
+        they are made of. What nobody knows to be missing is told by the closed candle.
+        """
+        if self._is_fresh:
+            self._learn(candle)
+            return None
+        if not self._is_suspect:
+            return None
+        missed = _beyond(candle, self._spans.get(candle.open_time), [])
+        self._learn(candle)
+        return missed
+
+    def _learn(self, candle: Candle) -> None:
+        """All prices of the open candle so far count as seen."""
+        self._is_fresh = self._is_suspect = False
         span = self._spans.get(candle.open_time)
         if span is None:
             self.saw(Tick(candle.close, candle.open_time))

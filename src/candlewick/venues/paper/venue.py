@@ -179,17 +179,20 @@ class PaperVenue:
         self._publish(event)
 
     def _look_at(self, candle: Candle) -> None:
-        """The open candle: what it tells is known already, unless prices were held back."""
-        tape = self._tapes[candle.symbol]
-        if not tape.is_holding:
-            tape.learn(candle)
-        elif tape.can_release:
+        """The open candle: it may show what was missed, and end the holding back of prices."""
+        tape, held = self._tapes[candle.symbol], list[Tick]()
+        if tape.can_release:
             missed, held = tape.release(candle)
-            if missed is not None:
-                now = max(missed.open_time, self.market.clock.now())
-                self._walk(msgspec.structs.replace(missed, close_time=now))
-            for tick in held:
-                self._meet(candle.symbol, tick)
+        elif not tape.is_holding:
+            missed = tape.look(candle)
+        else:
+            return
+        if missed is not None:
+            self.tally.events["candles_walked"] += 1
+            now = max(missed.open_time, self.market.clock.now())
+            self._walk(msgspec.structs.replace(missed, close_time=now))
+        for tick in held:
+            self._meet(candle.symbol, tick)
 
     def traded(self, symbol: str, price: float, quantity: float, time: int) -> None:
         """A trade of the market: the account meets its price."""
@@ -220,6 +223,10 @@ class PaperVenue:
         """A mark price: it triggers orders, and tells when funding is paid."""
         self._tell(self._triggers.marked(symbol, price, time))
         self._tell(list(self._funding.marked(symbol, price, rate, next_funding)))
+
+    def skipped(self, symbol: str) -> None:
+        """Some trades were not told."""
+        self._tapes[symbol].suspect()
 
     def interrupted(self) -> None:
         """Prices are missing from now on."""
