@@ -186,8 +186,9 @@ class Loop:
 
     def _drain(self) -> None:
         queue, take, act = self._queue, self._take, self._act
+        next_item = queue.popleft
         while queue:
-            item = queue.popleft()
+            item = next_item()
             if decisions := take[type(item)](item):
                 act(decisions)
 

@@ -303,7 +303,8 @@ class TradingEngine(EngineView):
         if self._flatten and state.position.quantity:
             self._exits.close(state, self._flatten)
         if self.state is _RUNNING:
-            self._show(state)
+            if state is not self._shown:
+                self._show(state)
             try:
                 self.strategy.on_fill(fill)
             except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
@@ -346,7 +347,10 @@ class TradingEngine(EngineView):
             state.unrealized = after.quantity * (
                 (state.price or after.entry_price) - after.entry_price
             )
-        self.equity = self.balance + sum(s.unrealized for s in self._held)
+        profit = 0.0
+        for held in self._held:
+            profit += held.unrealized
+        self.equity = self.balance + profit
         self._desk.out.append(PositionChanged(before, after, cause))
 
     def on_funding(self, funding: Funding) -> Sequence[Decision]:
@@ -543,4 +547,6 @@ class TradingEngine(EngineView):
         if signals:
             self._desk.out.extend(signals)
             self.strategy._signals = []
-        return self._desk.take()
+        out = self._desk.out
+        self._desk.out = []
+        return out

@@ -95,7 +95,8 @@ class SymbolState:
 
     def pending(self, purpose: OrderPurpose) -> list[Order]:
         """Orders of one purpose that are not final, oldest first."""
-        return [order for order in self.orders.values() if order.purpose is purpose]
+        orders = self.orders
+        return [order for order in orders.values() if order.purpose is purpose] if orders else []
 
     def book(self, client_id: str, quantity: float) -> float:
         """Count a fill of an open order; returns what its fills have come to."""
