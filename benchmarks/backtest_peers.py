@@ -1,6 +1,6 @@
-"""What a backtest of an SMA cross is compared with: a bare loop, and backtesting.py.
+"""What a backtest of an SMA cross is compared with: a bare loop, backtesting.py, backtrader.
 
-All three do the same work on the same candles: two averages, a cross that is looked for at each
+All of them do the same work on the same candles: two averages, a cross that is looked for at each
 close, market orders that fill at the next open with a fee, 95 % of the equity in the position, and
 the equity at each candle.
 """
@@ -20,7 +20,10 @@ from candlewick.data import Market, load_market, market_of
 from candlewick.indicators import SMA
 from candlewick.models import CandleTable
 
-__all__ = ["CANDLES", "CASH", "FEE", "bare_loop", "frame_of", "one_year", "peer_backtest"]
+__all__ = [
+    "CANDLES", "CASH", "FEE", "backtrader_backtest", "bare_loop", "frame_of", "one_year",
+    "peer_backtest",
+]  # fmt: skip
 
 CANDLES = 525_600  # a year of minutes
 CASH = 10_000.0
@@ -117,3 +120,31 @@ def peer_backtest(frame: Any, fast: int, slow: int) -> Any:
 
         # it trades whole units only: enough cash for its rounding not to matter
         return Backtest(frame, Cross, cash=CASH * 1e4, commission=FEE).run()
+
+
+def backtrader_backtest(frame: Any, fast: int, slow: int) -> Any:
+    """The same backtest in backtrader, without the observers and plots it makes by default."""
+    import backtrader as bt
+
+    class Cross(bt.Strategy):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.short = bt.ind.SMA(self.data.close, period=fast)
+            self.long = bt.ind.SMA(self.data.close, period=slow)
+            self.equity: list[float] = []
+            self.fills = 0
+
+        def notify_order(self, order: Any) -> None:
+            self.fills += order.status == order.Completed
+
+        def next(self) -> None:
+            wanted = 1.0 if self.short[0] > self.long[0] else -1.0
+            if wanted * self.position.size <= 0.0:
+                self.order_target_percent(target=wanted * ALLOCATION)
+            self.equity.append(self.broker.getvalue())
+
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+    cerebro.addstrategy(Cross)
+    cerebro.broker.setcash(CASH * 1e4)  # it trades whole units only too
+    cerebro.broker.setcommission(commission=FEE)
+    return cerebro.run()[0]

@@ -13,6 +13,7 @@ from benchmarks.backtest_peers import (
     CANDLES,
     CASH,
     FEE,
+    backtrader_backtest,
     bare_loop,
     frame_of,
     one_year,
@@ -38,7 +39,7 @@ _PART = 50_000
 
 def run() -> list[Row]:
     market = one_year()
-    return [*_candles(market), *_orders(market), *_millionth()]
+    return [*_candles(market), *_slow_peers(market), *_orders(market), *_millionth()]
 
 
 def _backtest(
@@ -91,6 +92,26 @@ def _candles(market: Market) -> list[Row]:
             value=rate["with stops"], unit="candles/s", peer="bare loop without stops",
             peer_value=rate["bare"],
         ),
+    ]  # fmt: skip
+
+
+def _slow_peers(market: Market) -> list[Row]:
+    """Peers that would take minutes for a year: over a part of it, as ours beside them."""
+    if not installed("backtrader", "pandas"):
+        return []
+    part = market.first(_PART)
+    progress(f"the same over {_PART:,} candles, beside backtrader")
+    frame = frame_of(part.tables[0])
+    works = {
+        "ours": lambda: _backtest(part, _FAST, _SLOW),
+        "backtrader": lambda: backtrader_backtest(frame, _FAST, _SLOW),
+    }
+    rate = {name: timing.rate(_PART) for name, timing in in_turns(works, repeats=3).items()}
+    return [
+        _row(
+            name=f"the same, the first {_PART:,} candles", value=rate["ours"], unit="candles/s",
+            peer="backtrader", peer_value=rate["backtrader"], target_ratio=1.0,
+        )
     ]  # fmt: skip
 
 
