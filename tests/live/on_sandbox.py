@@ -118,6 +118,7 @@ async def play_on(
     faults: Sequence[Fault] = (),
     over_ws: bool = False,
     cleanup_timeout_s: float = 20.0,
+    reconcile_every_s: float = 1.0,
     **risk: object,
 ) -> tuple[Outcome, Player]:
     """Run a system while ``script`` plays; returns its outcome and its account's books.
@@ -126,7 +127,7 @@ async def play_on(
     """
     async with _one_at_a_time(sandbox):
         player, running = await _start(sandbox, directory, name, strategy, policy, over_ws,
-                                       cleanup_timeout_s, risk)  # fmt: skip
+                                       cleanup_timeout_s, reconcile_every_s, risk)  # fmt: skip
     for fault in faults:
         sandbox.world.add_fault(fault)
     try:
@@ -153,6 +154,7 @@ async def _start(
     policy: StopPolicy,
     over_ws: bool,
     cleanup_timeout_s: float,
+    reconcile_every_s: float,
     risk: dict[str, object],
 ) -> tuple[Player, asyncio.Task[Outcome]]:
     client = sandbox.world.add_client()
@@ -170,7 +172,8 @@ async def _start(
     system = await network_system(
         venue, AuditLogger(directory / name), strategy=strategy or Strategy(), name="scripted",
         symbols=[SYMBOL], interval="1m", risk=RiskSettings(**limits),  # type: ignore[arg-type]
-        settings=settings, network=NetworkSettings(reconcile_every_s=1.0, retry_s=0.05),
+        settings=settings,
+        network=NetworkSettings(reconcile_every_s=reconcile_every_s, retry_s=0.05),
     )  # fmt: skip
     player = Player(system, client)
     running = asyncio.create_task(system.run())

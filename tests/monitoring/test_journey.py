@@ -84,3 +84,29 @@ def test_orders_without_an_answer_do_not_pile_up() -> None:
     journey.answered(update("cw-10099", OrderStatus.FILLED))
     journey.answered(update("cw-0", OrderStatus.FILLED))  # it gave way
     assert journey.round_trip.count == 1
+
+
+def test_a_fill_is_followed_until_a_stop_covers_it_or_the_position_is_gone() -> None:
+    journey = Journey()
+    for is_flat in (False, True):
+        journey.filled("BTCUSDT")
+        journey.protection("BTCUSDT", waits=True, is_flat=False)
+        journey.filled("BTCUSDT")  # more of it, while the first waits
+        journey.protection("BTCUSDT", waits=True, is_flat=False)
+        journey.protection("BTCUSDT", waits=False, is_flat=is_flat)
+    assert (journey.protected.count, journey.closed.count) == (1, 1)
+
+
+def test_a_fill_that_waits_for_nothing_is_not_measured() -> None:
+    journey = Journey()
+    journey.filled("BTCUSDT")
+    journey.protection("BTCUSDT", waits=False, is_flat=True)
+    journey.protection("ETHUSDT", waits=False, is_flat=True)
+    assert (journey.protected.count, journey.closed.count) == (0, 0)
+
+
+def test_a_fill_that_the_account_tells_first_is_followed_too() -> None:
+    journey = Journey()
+    journey.protection("BTCUSDT", waits=True, is_flat=False)
+    journey.protection("BTCUSDT", waits=False, is_flat=False)
+    assert journey.protected.count == 1

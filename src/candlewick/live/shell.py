@@ -182,8 +182,14 @@ class EngineShell:
         """The exchange told of an order, a fill, funding, the account or its streams."""
         if self.journey is not None and event.kind is _ORDER_UPDATED:
             self.journey.answered(event.payload)
-        await self.act(self.engine.process(event))
-        if event.kind is _FILL_RECEIVED:
+        booked = self.engine.fills_booked
+        decisions = self.engine.process(event)
+        fills_came = self.engine.fills_booked != booked  # told, or found in the account's answer
+        if fills_came:
+            ledgers = [state.ledger for state in self.engine.symbols.values()]
+            self.tally.booked(self.engine.fills_booked, sum(ledger.fees for ledger in ledgers))
+        await self.act(decisions)
+        if fills_came:
             self.save_strategy()
         if self.journey is not None:
             self._watch_protection(self.journey)

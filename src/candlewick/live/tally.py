@@ -50,10 +50,7 @@ class Tally:
         """Count an event that the engine takes."""
         self.story.input(event)
         payload = event.payload
-        if event.kind is EventKind.FILL_RECEIVED:
-            self.fills += 1
-            self.fees += payload.fee
-        elif event.kind is EventKind.SIGNAL_GENERATED:
+        if event.kind is EventKind.SIGNAL_GENERATED:
             self.signals += 1
         elif event.kind is EventKind.ORDER_UPDATED:
             if payload.status is OrderStatus.REJECTED:
@@ -61,6 +58,10 @@ class Tally:
                 self.rejection_codes[str(payload.code or "local")] += 1
         elif event.kind is EventKind.FUNDING_PAID:
             self.funding += payload.amount
+
+    def booked(self, fills: int, fees: float) -> None:
+        """Take what the engine has booked, from the stream and from the account."""
+        self.fills, self.fees = fills, fees
 
     def decision(self, decision: Decision) -> None:
         """Count a decision."""

@@ -92,12 +92,11 @@ class Journey:
 
     def protection(self, symbol: str, *, waits: bool, is_flat: bool) -> None:
         """The engine has taken an event: say whether a fill of the symbol waits for its stop."""
-        if symbol not in self._filled:
-            return
         if waits:
+            self.filled(symbol)  # where the account's answer brought it before the stream
             self._waiting.add(symbol)
             return
-        since = self._filled.pop(symbol)
+        since = self._filled.pop(symbol, 0)
         if symbol in self._waiting:
             self._waiting.discard(symbol)
             found = self.closed if is_flat else self.protected
