@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,33 @@ async def test_a_stalled_connection_is_open_and_says_nothing(stepped: Start) -> 
             await asyncio.wait_for(read(), 0.2)
         assert [frame.type for frame in frames] == [aiohttp.WSMsgType.TEXT] * 3
         assert not stalled.socket.closed
+
+
+async def test_a_half_open_connection_brings_messages_and_hears_nothing(stepped: Start) -> None:
+    fault = Fault(kind=FaultKind.HALF_OPEN, route="market", skip=3)
+    async with stepped(table_of(STEADY), faults=(fault,)) as client:
+        listener = await client.listen(KLINE)
+        await listener.ask("LIST_SUBSCRIPTIONS", [])
+        for _ in range(4):
+            await client.sandbox.step()
+        before = len(listener.heard)
+        await listener.socket.ping(b"?")
+        await listener.socket.send_json({"method": "LIST_SUBSCRIPTIONS", "params": [], "id": 77})
+        while not (await client.sandbox.step()).ended:
+            pass
+        frames = []
+
+        async def read() -> None:
+            while True:
+                frames.append(await listener.socket.receive())
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(read(), 0.5)
+        assert {frame.type for frame in frames} == {aiohttp.WSMsgType.TEXT}
+        heard = [json.loads(frame.data) for frame in frames]
+        assert not any(message.get("id") == 77 for message in heard)
+        assert len(closed(heard)) + len(closed(listener.heard[:before])) >= 30
+        assert not listener.socket.closed
 
 
 async def test_faults_of_one_route_leave_the_others_alone(stepped: Start) -> None:

@@ -302,10 +302,11 @@ async def test_every_account_message_has_the_described_fields(
         "ORDER_TRADE_UPDATE": "OrderTradeUpdate", "ACCOUNT_UPDATE": "AccountUpdate",
         "ALGO_UPDATE": "AlgoUpdate", "TRADE_LITE": "TradeLite",
         "ACCOUNT_CONFIG_UPDATE": "AccountConfigUpdate", "listenKeyExpired": "ListenKeyExpired",
-        "forceOrder": "LiquidationOrderStreamsResponse",
+        "MARGIN_CALL": "MarginCall", "forceOrder": "LiquidationOrderStreamsResponse",
     }  # fmt: skip
     settings = {"exchange": ExchangeSettings(funding_rate=0.0001, leverage=100)}
-    falling = [*MOVING, (50_000.0, 50_000.0, 40_000.0, 40_000.0), *MOVING]
+    slide = [(float(price),) * 4 for price in range(49_980, 49_000, -20)]  # danger comes first
+    falling = [*MOVING, *slide, (49_000.0, 49_000.0, 40_000.0, 40_000.0), *MOVING]
     table = table_of(falling, start=START - 40 * 60_000)  # funding is due within it
     async with stepped(table, **settings) as client:
         listener = await client.user_stream()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from candlewick.exchange import ExchangeSettings
+from candlewick.exchange import ExchangeSettings, MarginType
 from tests.sandbox.conftest import Flow, Start
 from tests.sandbox.sandbox_client import MINUTE, START, SYMBOL, Client, Listener, flat, table_of
 
@@ -157,6 +157,32 @@ async def test_funding_tells_only_the_wallet_in_cross_margin(stepped: Start) -> 
         assert (float(income["income"]), income["symbol"]) == (-5.0, SYMBOL)
         wallet, _ = wallet_and_positions(events)
         assert wallet == pytest.approx(10_000.0 - 5.0 - 2.5)
+
+
+@pytest.mark.parametrize("margin", list(MarginType))
+async def test_a_margin_call_comes_once_before_the_liquidation(
+    stepped: Start, margin: MarginType
+) -> None:
+    # 10,000 of wallet, or the margin at leverage 2: in danger, out of it, in it again
+    low = 46_280.0 if margin is MarginType.CROSS else 25_125.0
+    prices = (PRICE, PRICE, low, low - 10, PRICE, low, low)
+    rows = [(price, price, price, price) for price in prices]
+    settings = ExchangeSettings(leverage=20 if margin is MarginType.CROSS else 2,
+                                margin_type=margin)  # fmt: skip
+    async with stepped(table_of(rows), exchange=settings) as client:
+        listener = await client.user_stream()
+        await client.sandbox.step()
+        await client.buy("2.5" if margin is MarginType.CROSS else "0.3")
+        while not (await client.sandbox.step()).ended:
+            pass
+        calls = [m for m in await told(client, listener) if m["e"] == "MARGIN_CALL"]
+        assert len(calls) == 2
+        (position,) = calls[0]["p"]
+        assert (float(position["mp"]), float(position["pa"]) > 0.0) == (low, True)
+        assert position["mt"] == ("CROSSED" if margin is MarginType.CROSS else "ISOLATED")
+        assert ("cw" in calls[0]) is (margin is MarginType.CROSS)
+        backing = float(calls[0].get("cw", position["iw"])) + float(position["up"])
+        assert 0.8 * backing <= float(position["mm"]) < backing
 
 
 async def test_a_liquidation_is_an_order_of_the_exchange(stepped: Start) -> None:

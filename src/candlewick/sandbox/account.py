@@ -110,6 +110,15 @@ class Account:
             held = self._shadows[symbol, side] = Holding(self.instruments[symbol], side)
         return held
 
+    def held(self) -> list[Holding]:
+        """The positions that are not flat."""
+        return [held for held in self._shadows.values() if held.quantity]
+
+    @property
+    def wallet(self) -> float:
+        """The wallet as the events have told it so far, quote currency."""
+        return self._wallet
+
     def locked(self) -> float:
         """Isolated margin of all positions, quote currency."""
         return sum(held.isolated_margin for held in self._shadows.values() if held.quantity)

@@ -68,6 +68,7 @@ class Connection:
         self.listen_keys: set[str] = set()
         self.streams: dict[str, None] = {}
         self.stalled = False
+        self.deaf = False
         self.heard = time.monotonic()  # when the last pong came in
         self._faults = faults
         self._limit = queue
@@ -123,6 +124,9 @@ class Connection:
                 self.cut()
             case FaultKind.STALL:
                 self.stalled = True
+            case FaultKind.HALF_OPEN:
+                self.deaf = True
+                self.put(frame)
             case FaultKind.EXPIRE_LISTEN_KEY:
                 self._expire_key(self)
             case _:  # pragma: no cover - the faults of requests do not come here

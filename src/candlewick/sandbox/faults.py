@@ -37,6 +37,7 @@ class FaultKind(StrEnum):
     UNKNOWN_FIELD = "unknown_field"
     CUT = "cut"  # the connection is ended in place of the message
     STALL = "stall"  # the connection stays open and says nothing any more, not even a pong
+    HALF_OPEN = "half_open"  # messages go on coming, and nothing that the client sends arrives
     # the account
     REFUSE_USER_STREAM = "refuse_user_stream"  # no listen key and no private connection
     EXPIRE_LISTEN_KEY = "expire_listen_key"  # the key ends in place of the message

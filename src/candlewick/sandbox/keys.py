@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from candlewick.sandbox.account import Account
 from candlewick.sandbox.limits import OrderCounts
+from candlewick.sandbox.margin_calls import MarginCalls
 from candlewick.sandbox.trading import Trading
 from candlewick.sandbox.wire import ApiError, Params
 
@@ -42,6 +43,7 @@ class Client:
         self.account = account
         self.trading = trading
         self.counts = counts
+        self.margin_calls = MarginCalls(account)
         self.listen_key: ListenKey | None = None
 
 

@@ -111,7 +111,7 @@ class SocketSide:
         budget = _Budget(settings.limits.messages_1s if connection.route != "api" else 0)
         try:
             async for message in socket:
-                if connection.stalled:
+                if connection.stalled or connection.deaf:
                     continue
                 if message.type is WSMsgType.TEXT:
                     if not budget.allows():

@@ -217,6 +217,7 @@ class World:
             account.book(reports)
             client.trading.watch(step.symbol, price, price)
             client.trading.expire_due(step.time)
+            client.margin_calls.look()
             told = told or bool(reports)
         return told
 
@@ -240,6 +241,7 @@ class World:
             for client in tuple(self.clients.values()):
                 client.trading.watch(candle.symbol, candle.low, candle.high)
                 client.trading.expire_due(close_time)
+                client.margin_calls.look()
         for candle in candles:
             self._close(candle.symbol, candle)
             self.hub.state(self.markets[candle.symbol], close_time)
