@@ -384,6 +384,14 @@ def test_every_kind_can_be_written_in_a_file(tmp_path: Path) -> None:
     assert [fault.kind for fault in load_faults(path)] == list(FaultKind)
 
 
+def test_the_page_of_the_sandbox_names_every_kind_and_key() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    rows = [line.partition("|")[2].partition("|")[0] for line in page.splitlines()]
+    named = {word for row in rows for word in row.split("`")[1::2]}
+    assert named >= {str(kind) for kind in FaultKind}
+    assert named >= set(Fault.__struct_fields__)
+
+
 async def test_rules_over_the_control_endpoint(flowing: Flow) -> None:
     client = await flowing()
     rules = await client.control("POST", "/faults", faults=[{"kind": "slow", "delay_ms": 1}])
