@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,8 +44,11 @@ def test_it_finds_the_engine_and_prints_its_status(
     assert body["process"]["pid"] == engine.process.pid
     assert body["strategy"] == "sma_cross"
     assert body["journal_state"] == "ok"
+    while not re.search(r"^BTCUSDT [+-][\d.]+ at [\d,.]+, stop [\d,.]+$", status().stdout, re.M):
+        time.sleep(0.05)  # it has no position in this moment
     text = status().stdout
     assert "equity" in text
+    assert "loop lag p99" in text
     assert status("--journal", "here").returncode == 0
     assert status("--journal", "elsewhere").returncode == ExitCode.NOT_RUNNING
 
