@@ -110,9 +110,14 @@ def is_naive(name: str, call: ast.Call) -> bool:
 
 
 def is_unbounded(name: str, call: ast.Call) -> bool:
-    """Whether the call makes a queue that grows without end."""
+    """Whether the call makes a queue that grows without end.
+
+    A deque that begins with something is a copy of it, and is not looked at.
+    """
     if name in _BOUNDLESS:
         return True
+    if name == "collections.deque":
+        return not call.args and not call.keywords
     module, _, kind = name.rpartition(".")
     if kind not in _QUEUES.get(module, ()):
         return False

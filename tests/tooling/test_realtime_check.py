@@ -166,19 +166,23 @@ def test_a_time_with_a_zone_is_left_alone(tmp_path: Path, call: str) -> None:
         "queue.Queue(maxsize=None)",
         "queue.SimpleQueue()",
         "multiprocessing.Queue()",
+        "collections.deque()",
     ],
 )
 def test_a_queue_without_a_bound_is_found(tmp_path: Path, call: str) -> None:
-    head = "import asyncio, multiprocessing, queue\n"
+    head = "import asyncio, collections, multiprocessing, queue\n"
     assert codes_of(tmp_path, f"{head}x = {call}") == ["RT103"]
 
 
 @pytest.mark.parametrize(
     "call",
-    ["asyncio.Queue(100)", "asyncio.Queue(maxsize=size)", "queue.Queue(SIZE)", "Queue()"],
-)
+    [
+        "asyncio.Queue(100)", "asyncio.Queue(maxsize=size)", "queue.Queue(SIZE)", "Queue()",
+        "collections.deque(maxlen=5)", "collections.deque(several)",
+    ],
+)  # fmt: skip
 def test_a_queue_with_a_bound_is_left_alone(tmp_path: Path, call: str) -> None:
-    assert codes_of(tmp_path, f"import asyncio, queue\nx = {call}") == []
+    assert codes_of(tmp_path, f"import asyncio, collections, queue\nx = {call}") == []
 
 
 def test_an_allowance_with_a_reason_holds_on_its_line_and_the_line_above(tmp_path: Path) -> None:

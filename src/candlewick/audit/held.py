@@ -15,6 +15,7 @@ class HeldLines:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.bytes = 0
+        # realtime: allow RT103 - ``capacity`` is the bound, in bytes
         self._lines: deque[bytes] = deque()
 
     def __len__(self) -> int:

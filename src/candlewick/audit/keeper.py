@@ -54,9 +54,13 @@ class Keeper:
         self._on_health = on_health
         # realtime: allow RT103 - holds wake-ups, which the keeper takes all at once
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # realtime: allow RT103 - one segment
         self._ready: deque[Segment] = deque()
+        # realtime: allow RT103 - one segment: no other is prepared before it has its name
         self._names: deque[tuple[Segment, Path]] = deque()
+        # realtime: allow RT103 - as many segments as were prepared
         self._used: deque[Segment] = deque()
+        # realtime: allow RT103 - one for each change of state and each day
         self._calls: deque[Callable[[], object]] = deque()
         self._disk = threading.Lock()  # one thread at a time waits for the disk
         self._clean_since = time.monotonic()

@@ -97,6 +97,7 @@ class AuditLogger:
         self._heads: dict[str, bytes] = {}
         self._lock = threading.RLock()
         self._busy = False  # a record is being written; a signal handler may come in between
+        # realtime: allow RT103 - what signal handlers record; the next record takes them all
         self._deferred: deque[tuple[str, bytes]] = deque()
         self._held = HeldLines(_HELD_BYTES)
         self._lost = 0

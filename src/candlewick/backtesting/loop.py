@@ -59,6 +59,7 @@ class Loop:
         self.orders = 0
         self.rejections = 0
         self.denials: Counter[str] = Counter()
+        # realtime: allow RT103 - what one step of a candle brings about; it is emptied at once
         self._queue: deque[Report | Signal] = deque()
         self._take: dict[type, Callable[[Any], Sequence[Decision]]] = {
             OrderUpdate: engine.on_order_update,

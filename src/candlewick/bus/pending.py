@@ -32,6 +32,7 @@ class Fifo:
     __slots__ = ("_queue", "add", "held", "lost", "replaced", "size", "take")
 
     def __init__(self, size: int) -> None:
+        # realtime: allow RT103 - ``size`` is the bound; who offers asks for room
         self._queue: deque[Event] = deque()
         self.held: Sized = self._queue
         self.size = size

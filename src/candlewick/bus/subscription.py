@@ -103,6 +103,7 @@ class Subscription:
         self.waiters: list[asyncio.Future[None]] = []
         self._report = report
         self._reported: set[str] = set()
+        # realtime: allow RT103 - one in 64 of the events that wait
         self._marks: deque[tuple[int, int]] = deque()
         self.routes: list[Route] = []
         self._offered_before = 0

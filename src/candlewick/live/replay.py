@@ -193,7 +193,9 @@ class _Run:
         self._stopped = False
         self._captured = _Captured()
         self._recorder = Recorder(cast("AuditLogger", self._captured))
+        # realtime: allow RT103 - offline: decisions of the inputs not compared yet
         self._made: deque[_Made] = deque()
+        # realtime: allow RT103 - offline, as above
         self._signals: deque[Any] = deque()
         self._engine = _engine_of(started, strategy)
         self._decides: dict[str, Callable[[Any], Sequence[Decision]]] = self._inputs()

@@ -74,6 +74,7 @@ class Connection:
         self._limit = queue
         self._abort = abort
         self._expire_key = expire_key
+        # realtime: allow RT103 - ``queue`` is the bound; beyond it the connection is cut
         self._frames: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._held: list[bytes] = []
