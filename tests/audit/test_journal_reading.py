@@ -240,7 +240,14 @@ def test_an_order_tells_its_story_with_latencies(tmp_path: Path, clock: Any) -> 
     assert story.related == (RelatedOrder("run-2-stop", "stop", "acknowledged"),)
     assert "action buy" in story.steps[0].text
     assert "buy 0.5 limit price 42000.5" in story.steps[1].text
-    assert "trade id 3" in story.steps[5].text
+    texts = [step.text for step in story.steps[2:]]
+    assert texts == [
+        "",
+        "status acknowledged venue id 771",
+        "",
+        "0.5 price 42000.5 trade id 3",
+        "status filled filled 0.5",
+    ], "each step tells what is new"
     other = order_story(tmp_path, "run-2-stop")
     assert other.related == (RelatedOrder("run-1-entry", "entry", "filled"),)
     assert other.steps[0].type == "order_planned", "no signal asked for it"

@@ -27,7 +27,8 @@ _WITHOUT_STATUS: dict[str, str] = {
     EventType.ORDER_SENT: "sent",
     EventType.ORDER_WITHHELD: "withheld",
 }
-_KNOWN = frozenset(("client_id", "symbol", "time"))  # stand above the steps
+_KNOWN = frozenset(("client_id", "symbol", "time", "created_time"))  # stand beside the steps
+_AGAIN = frozenset(("quantity", "price"))  # each fill has its own
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -156,10 +157,15 @@ def _signal_before(directory: str | Path, planned: Record) -> list[Record]:
 
 
 def _steps(records: list[Record]) -> tuple[Step, ...]:
+    """The records as steps, each of which tells what the ones before have not told."""
     before = records[0].time_ns if records else 0
+    told: dict[str, Any] = {}
     steps = []
     for record in records:
-        text = describe(record.data, leave_out=_KNOWN)
+        data = _dict(record.data)
+        same = (n for n, value in data.items() if n not in _AGAIN and told.get(n) == value)
+        text = describe(record.data, leave_out=_KNOWN.union(same))
+        told |= data
         steps.append(
             Step(record.sequence, record.time_ns, record.time_ns - before, record.type, text)
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -283,15 +283,18 @@ def order(
         _print_json(story)
         return
     console = console_for()
-    console.print(f"[bold]{story.order_id}[/] {story.symbol}")
-    table = Table(box=None, padding=(0, 2), header_style="dim")
+    day = _utc(story.steps[0].time_ns)[:10] if story.steps else ""
+    console.print(f"[bold]{story.order_id}[/] {story.symbol}, {day}")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("record", "time (UTC)", "after", "what", ""):
-        table.add_column(name, justify="right" if name in ("record", "after") else "left")
+        side: Literal["left", "right"] = "right" if name in ("record", "after") else "left"
+        table.add_column(name, justify=side, no_wrap=bool(name))
     for step in story.steps:
-        what = step.type.replace("_", " ")
+        moment = _utc(step.time_ns)
         table.add_row(
-            str(step.sequence), _utc(step.time_ns), _duration(step.after_ns), what, step.text
-        )
+            str(step.sequence), moment[11:] if moment.startswith(day) else moment,
+            _duration(step.after_ns), step.type.replace("_", " "), step.text,
+        )  # fmt: skip
     console.print(table)
     for name, taken in story.latencies_ns.items():
         console.print(f"{name}: [bold]{_duration(taken)}[/]")
