@@ -53,16 +53,21 @@ def table_of(closes: Sequence[float]) -> CandleTable:
     )  # fmt: skip
 
 
-def market_at(prices: Sequence[float], *, stepped: bool = False) -> Sandbox:
+def market_at(prices: Sequence[float], *, stepped: bool = False, **rules: float) -> Sandbox:
     """An exchange that has been at the first price and then goes through the others.
 
     A minute of the market is a second, with ten prices; ``stepped``: a candle at each step.
+    ``rules`` are those of the instrument that are not as usual.
     """
     settings = SandboxSettings(
         speed=None if stepped else 60.0, stepped=stepped, ticks=0 if stepped else 10,
         history=_HISTORY, limits=Limits(weight=_PLENTY, orders_10s=_PLENTY, orders_1m=_PLENTY),
     )  # fmt: skip
-    return Sandbox(market_of([table_of([prices[0]] * _HISTORY + list(prices))]), settings)
+    market = market_of([table_of([prices[0]] * _HISTORY + list(prices))])
+    instruments = {
+        name: msgspec.structs.replace(found, **rules) for name, found in market.instruments.items()
+    }
+    return Sandbox(msgspec.structs.replace(market, instruments=instruments), settings)
 
 
 class Player:
