@@ -178,6 +178,7 @@ def system_on(
     strategy: Strategy,
     policy: StopPolicy,
     memory: Memory | None = None,
+    reconcile_every_s: float = 5.0,
     **risk: Any,
 ) -> TradingSystem:
     strategy_name = type(strategy).__name__
@@ -195,7 +196,8 @@ def system_on(
     return TradingSystem(
         run, AuditLogger(directory), engine, venue,
         lambda stopping: NetworkDriver(
-            venue, [SYMBOL], "1m", NetworkSettings(reconcile_every_s=5.0, retry_s=0.01), stopping,
+            venue, [SYMBOL], "1m",
+            NetworkSettings(reconcile_every_s=reconcile_every_s, retry_s=0.01), stopping,
             since=memory.last_time if memory else 0,
         ),
         settings, over_network=True, memory=memory,

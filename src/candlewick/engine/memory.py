@@ -38,8 +38,8 @@ class SymbolMemory(msgspec.Struct, frozen=True):
 class Memory(msgspec.Struct, frozen=True):
     """All symbols, the day's loss counter, and the strategy's own state.
 
-    ``last_time`` is the time of the newest fill or answer that was recorded (UTC ms): fills from
-    then on are fetched from the exchange. ``candle_time`` is the close of the last candle that the
+    ``last_time`` is the time until which all fills are surely known (UTC ms): those from then on
+    are fetched from the exchange. ``candle_time`` is the close of the last candle that the
     strategy had seen when its state was saved.
     """
 

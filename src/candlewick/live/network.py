@@ -141,6 +141,7 @@ class NetworkDriver:
     async def feed(self) -> None:
         """Reconcile now, after each reconnect and periodically, until the system stops."""
         self._show_the_past()
+        await self.shell.act(())  # a strategy may have raised at the past already
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             while not self._stopping.is_set():

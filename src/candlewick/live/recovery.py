@@ -16,6 +16,21 @@ from candlewick.models import Order, OrderPurpose, Position, Signal, SignalActio
 __all__ = ["Record", "recover", "recover_from"]
 
 _REMEMBERED = 10_000
+_OVERLAP_MS = 60_000
+_INPUTS = frozenset(
+    {
+        EventType.CANDLE_CLOSED,
+        EventType.SIGNAL_GENERATED,
+        EventType.ORDER_UPDATED,
+        EventType.FILL,
+        EventType.FUNDING,
+        EventType.ACCOUNT_SNAPSHOT,
+        EventType.STREAM_CHANGED,
+        EventType.TIMER_FIRED,
+        EventType.STOP_REQUESTED,
+        EventType.ORDER_SENT,
+    }
+)
 _ENDED = frozenset(
     {
         EventType.ORDER_FILLED,
@@ -41,6 +56,8 @@ class _Symbol:
         self.stop = self.target = self.trail = self.target_trail = 0.0
         self.trade_ids: deque[int] = deque(maxlen=_REMEMBERED)
         self.orders: dict[str, Order] = {}
+        self._unbooked: deque[int] = deque()
+        self._before: tuple[Position, float, float, float, float] | None = None
 
     @classmethod
     def of(cls, known: SymbolMemory) -> _Symbol:
@@ -52,6 +69,42 @@ class _Symbol:
         made.trade_ids.extend(known.trade_ids)
         made.orders = {order.client_id: order for order in known.orders}
         return made
+
+    # -- fills: one counts as booked once all that follows from it is recorded -------------------
+
+    def filled(self, trade_id: int) -> None:
+        if trade_id not in self.trade_ids and trade_id not in self._unbooked:
+            self._unbooked.append(trade_id)
+
+    def changed(self, after: Position) -> None:
+        self.position = after
+        self._book()
+
+    def closed(self) -> None:
+        self._before = (self.position, self.stop, self.target, self.trail, self.target_trail)
+        self.position = Position(self.position.symbol)
+        self.forget_exits()
+
+    def traded(self) -> None:
+        self._before = None
+        self._book()
+
+    def _book(self) -> None:
+        if self._unbooked:
+            self.trade_ids.append(self._unbooked.popleft())
+
+    def settle(self) -> None:
+        """Another event came: the engine was done with the one before."""
+        self._before = None
+        self.trade_ids.extend(self._unbooked)
+        self._unbooked.clear()
+
+    def _take_back(self) -> None:
+        """The process was killed amid a fill: it is fetched again, and booked then."""
+        if self._before is not None:
+            self.position, self.stop, self.target, self.trail, self.target_trail = self._before
+            self._before = None
+        self._unbooked.clear()
 
     def forget_exits(self) -> None:
         self.stop = self.target = self.trail = self.target_trail = 0.0
@@ -70,6 +123,7 @@ class _Symbol:
             self.target, self.target_trail = order.trigger_price, order.callback_rate
 
     def memory(self) -> SymbolMemory:
+        self._take_back()
         return SymbolMemory(
             self.position, self.stop, self.target, self.trail, tuple(self.trade_ids),
             tuple(self.orders.values()), self.target_trail,
@@ -95,21 +149,25 @@ def recover(records: Iterable[Record], account: str) -> Memory | None:
                 began = msgspec.convert(data["memory"], Memory | None) or Memory()
                 symbols = {name: _Symbol.of(known) for name, known in began.symbols.items()}
                 day_end, day_start = began.day_end, began.day_start_equity
-                last_time, strategy = began.last_time, began.strategy
+                last_time, strategy = began.last_time or data["time"], began.strategy
                 candle_time = last_candle = began.candle_time
         if not ours or not isinstance(data, dict):
             continue
+        if kind in _INPUTS:
+            for symbol in symbols.values():
+                symbol.settle()
         if kind == EventType.DAY_STARTED:
             day_end, day_start = data["day_end"], data["equity"]
         elif kind == EventType.ACCOUNT_SNAPSHOT:
+            last_time = max(last_time, data["time"] - _OVERLAP_MS)  # it told all fills until then
             for fill in data["fills"]:
-                last_time = max(last_time, _take(symbols, EventType.FILL, fill))
+                _take(symbols, EventType.FILL, fill)
         elif kind == EventType.STRATEGY_STATE:
             strategy, candle_time = data, last_candle
         elif kind in (EventType.CANDLE_CLOSED, EventType.CANDLE_SHOWN):
             last_candle = max(last_candle, data["close_time"])
         else:
-            last_time = max(last_time, _take(symbols, kind, data))
+            _take(symbols, kind, data)
     if not found:
         return None
     memories = {name: symbol.memory() for name, symbol in symbols.items()}
@@ -127,12 +185,12 @@ def recover_from(directory: Path, account: str) -> Memory | None:
     return recover(read(directory, since=started), account) if started else None
 
 
-def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> int:
-    """Note one record; return the exchange's time in it, 0 where it has none."""
+def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> None:
+    """Note one record."""
     after = data.get("after")
     name = after.get("symbol") if isinstance(after, dict) else data.get("symbol")
     if not isinstance(name, str) or not name:
-        return 0
+        return
     symbol = symbols.setdefault(name, _Symbol(name))
     if kind == EventType.SIGNAL_GENERATED:
         symbol.signal(msgspec.convert(data, Signal))
@@ -140,14 +198,11 @@ def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> int:
         symbol.planned(msgspec.convert(data, Order))
     elif kind in _ENDED:
         symbol.orders.pop(data["client_id"], None)
-        return int(data["time"])
     elif kind == EventType.FILL:
-        if data["trade_id"] not in symbol.trade_ids:
-            symbol.trade_ids.append(data["trade_id"])
-        return int(data["time"])
+        symbol.filled(data["trade_id"])
     elif kind in (EventType.POSITION_OPENED, EventType.POSITION_CHANGED):
-        symbol.position = msgspec.convert(data["after"], Position)
+        symbol.changed(msgspec.convert(data["after"], Position))
     elif kind == EventType.POSITION_CLOSED:
-        symbol.position = Position(name)
-        symbol.forget_exits()
-    return 0
+        symbol.closed()
+    elif kind == EventType.TRADE_COMPLETED:
+        symbol.traded()
