@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from candlewick.models import Candle, Event, EventKind, Fill, Order, OrderUpdate, StreamStatus
 from candlewick.venues.binance import BinanceVenue, Malformed
-from tests.venues.fake_exchange import FakeExchange
+from tests.venues.fake_exchange import FakeExchange, Json
 
 
 class Heard:
@@ -63,6 +65,23 @@ class Heard:
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):  # counts change without an event
                     await asyncio.wait_for(self._changed.wait(), 0.01)
+
+
+@pytest.fixture
+def payloads(shared_dir: Path) -> Path:
+    found = shared_dir / "binance" / "payloads"
+    if not found.is_dir():
+        pytest.skip("no recorded messages beside the market data")
+    return found
+
+
+@pytest.fixture
+def api(shared_dir: Path) -> Json:
+    found = shared_dir / "binance" / "usds-futures-api.json"
+    if not found.is_file():
+        pytest.skip("no list of the exchange's models beside the market data")
+    models: Json = json.loads(found.read_bytes())
+    return models
 
 
 Connect = Callable[..., Awaitable[tuple[BinanceVenue, Heard]]]

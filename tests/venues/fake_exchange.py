@@ -226,6 +226,10 @@ class FakeExchange:
         found = [row for row in rows if start <= row[0] <= end]
         return found[:limit] if "startTime" in params else found[-limit:]
 
+    def get_fundingRate(self, params: Json) -> list[Json]:
+        return [{"symbol": params["symbol"], "fundingRate": "0.0001", "markPrice": "50000.0",
+                 "fundingTime": int(params["startTime"])}]  # fmt: skip
+
     # -- account -----------------------------------------------------------------------------------
 
     def get_mode(self, _: Json) -> Json:

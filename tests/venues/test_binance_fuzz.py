@@ -1,4 +1,4 @@
-"""Frames and answers that were damaged: nothing raises, nothing hangs, everything is counted."""
+"""Damaged and random frames and answers: nothing raises, nothing hangs, everything is counted."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from candlewick.errors import VenueError
 from candlewick.models import Order, OrderType, Side
-from candlewick.venues.binance import BinanceVenue
+from candlewick.venues.binance import BinanceVenue, endpoints
+from candlewick.venues.binance.endpoints import Endpoint
+from candlewick.venues.binance.failures import OutcomeUnknown
+from candlewick.venues.binance.messages import MarketMessage, UserMessage
+from candlewick.venues.binance.start import prepare_account
+from tests.venues.api_models import samples, user_models
 from tests.venues.conftest import Connect, Heard
-from tests.venues.fake_exchange import MINUTE, FakeExchange
+from tests.venues.fake_exchange import MINUTE, FakeExchange, Json
 
 BTC = "BTCUSDT"
 START = 1_700_000_040_000
@@ -89,8 +95,46 @@ def _noise(data: bytes, rng: random.Random) -> bytes:
     return rng.randbytes(rng.randrange(60)) if rng.random() < 0.3 else data + b"[" * 2_000
 
 
-def frames_of(folder: Path) -> list[bytes]:
+def anything(rng: random.Random) -> bytes:
+    """Bytes at random: noise, JSON of any shape, or what pretends to be an event or an answer."""
+    kind = rng.randrange(4)
+    if kind == 0:
+        return rng.randbytes(rng.randrange(300))
+    content = _json(rng, 4)
+    if kind == 1:
+        return json.dumps(content).encode()
+    names = rng.sample("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", 9)
+    event = {name: _json(rng, 2) for name in names} | {"e": rng.choice(_EVENTS)}
+    if kind == 2:
+        return json.dumps(event).encode()
+    return json.dumps(
+        {"stream": content, "data": event, "id": _json(rng, 1), "error": _json(rng, 1),
+         "result": _json(rng, 2), "status": _json(rng, 1)}
+    ).encode()  # fmt: skip
+
+
+def _json(rng: random.Random, depth: int) -> Any:
+    if depth == 0 or rng.random() < 0.4:
+        return rng.choice(_JUNK)
+    if rng.random() < 0.5:
+        return [_json(rng, depth - 1) for _ in range(rng.randrange(4))]
+    return {rng.choice(_KEYS): _json(rng, depth - 1) for _ in range(rng.randrange(5))}
+
+
+_KEYS = ("e", "E", "s", "k", "o", "a", "data", "id", "error", "result", "code", "msg", "stream", "")
+_EVENTS = [str(member.__struct_config__.tag) for union in (MarketMessage, UserMessage)
+           for member in union.__args__] + ["", "somethingNew"]  # fmt: skip
+
+
+def hurt(frames: Sequence[bytes], rng: random.Random) -> bytes:
+    """One of the frames, damaged; or, one time in ten, anything at all."""
+    return anything(rng) if rng.random() < 0.1 else damaged(rng.choice(frames), rng)
+
+
+def frames_of(folder: Path, models: Sequence[Json]) -> list[bytes]:
+    """Recorded messages and one of every model, each alone and in a combined stream's frame."""
     found = [file.read_bytes() for file in sorted(folder.glob("*.json"))]
+    found += [json.dumps(model).encode() for model in models]
     return found + [b'{"stream":"x","data":' + frame + b"}" for frame in found]
 
 
@@ -122,17 +166,19 @@ def all_counted(venue: BinanceVenue, source: str, before: int) -> int:
     return counted - before
 
 
-async def fuzz_market(venue: BinanceVenue, heard: Heard, payloads: Path, count: int) -> None:
+async def fuzz_market(
+    venue: BinanceVenue, heard: Heard, frames: Sequence[bytes], count: int
+) -> None:
     assert venue._market is not None
     feed, connection = venue._market, venue._market.keeper.connection
     assert connection is not None
     rng = random.Random(20_240_808)
-    frames = frames_of(payloads / "market_data_json") + [kline(n, n % 3 == 0) for n in range(60)]
+    frames = [*frames, *(kline(n, n % 3 == 0) for n in range(60))]
     impossible = 0
     for n in range(count):
         before = venue.tally.malformed["market"]
         counted = all_counted(venue, "market", 0)
-        feed._on_frame(connection, damaged(rng.choice(frames), rng))
+        feed._on_frame(connection, hurt(frames, rng))
         more = all_counted(venue, "market", counted)
         impossible += more == 2  # an event that was read, and whose candle cannot be
         assert more == 1 or (more == 2 and venue.tally.malformed["market"] == before + 1)
@@ -147,15 +193,16 @@ async def fuzz_market(venue: BinanceVenue, heard: Heard, payloads: Path, count: 
         opened[candle.symbol] = candle.open_time
 
 
-async def fuzz_account(venue: BinanceVenue, heard: Heard, payloads: Path, count: int) -> None:
+async def fuzz_account(
+    venue: BinanceVenue, heard: Heard, frames: Sequence[bytes], count: int
+) -> None:
     assert venue._account is not None
     feed, connection = venue._account, venue._account.keeper.connection
     assert connection is not None
     rng = random.Random(20_240_809)
-    frames = frames_of(payloads / "user_data_json")
     for n in range(count):
         counted = all_counted(venue, "account", 0)
-        feed._on_frame(connection, damaged(rng.choice(frames), rng))
+        feed._on_frame(connection, hurt(frames, rng))
         assert all_counted(venue, "account", counted) in (1, 2)
         if n % 2_000 == 0:
             await asyncio.sleep(0)
@@ -168,57 +215,150 @@ async def fuzz_account(venue: BinanceVenue, heard: Heard, payloads: Path, count:
     assert not heard.fatal
 
 
+def trouble(venue: BinanceVenue) -> int:
+    """How many answers were counted as malformed or as a refusal."""
+    tally = venue.tally
+    refused = sum(n for name, n in tally.events.items() if name.startswith("refused_"))
+    return sum(tally.malformed.values()) + refused
+
+
+def requests(venue: BinanceVenue) -> list[Callable[[], Any]]:
+    """Whatever makes the venue ask the exchange, over REST and over the WebSocket API."""
+    order = Order("cw-t-000001-entry", BTC, Side.BUY, OrderType.MARKET, 0.01)
+    rests = Order("cw-t-000003-entry", BTC, Side.BUY, OrderType.LIMIT, 0.01, price=49_000.0)
+    stop = Order(
+        "cw-t-000002-stop", BTC, Side.SELL, OrderType.STOP_MARKET, 0.01, trigger_price=49_000.0,
+        reduce_only=True,
+    )  # fmt: skip
+    settings = msgspec.structs.replace(
+        venue.settings, leverage=5, margin_type="isolated", switch_to_one_way=True
+    )
+    account = venue._account
+    assert account is not None
+    key = {"listenKey": account._listen_key}
+    return [
+        lambda: venue.candles(BTC, "1m", 3), lambda: venue.snapshot(START),
+        lambda: venue.submit(order), lambda: venue.query(order), lambda: venue.submit(stop),
+        lambda: venue.query(stop), lambda: venue.cancel(stop, 0), lambda: refetch(venue),
+        lambda: venue.submit(rests), lambda: venue.cancel(rests, 0), venue.rest.sync_clock,
+        lambda: venue.funding(BTC, START), account._funding._ask,
+        lambda: prepare_account(venue.rest, settings, [BTC]),
+        lambda: venue.rest.call(endpoints.LISTEN),
+        lambda: venue.rest.call(endpoints.KEEP_LISTENING, key),
+    ]  # fmt: skip
+
+
 async def fuzz_rest(
     venue: BinanceVenue, exchange: FakeExchange, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Damage every answer on its way; each request ends, with a result or a VenueError."""
     rng = random.Random(20_240_810)
-    order = Order("cw-t-000001-entry", BTC, Side.BUY, OrderType.MARKET, 0.01)
-    stop = Order(
-        "cw-t-000002-stop", BTC, Side.SELL, OrderType.STOP_MARKET, 0.01, trigger_price=49_000.0,
-        reduce_only=True,
-    )  # fmt: skip
     exchange.position[BTC] = 1.0
+    exchange.dual = True
     for n in range(5):
         exchange.list_kline(START + n * MINUTE, 100.0)
     real = venue.rest._exchange
-    bodies: dict[str, tuple[int, bytes]] = {}
+    bodies: dict[Any, tuple[int, bytes]] = {}
 
     async def recorded(endpoint: Any, params: Any) -> Any:
         status, headers, body = await real(endpoint, params)
-        bodies[endpoint.path + endpoint.method] = (status, body)
+        bodies[endpoint] = (status, body)
         return status, headers, body
 
     monkeypatch.setattr(venue.rest, "_exchange", recorded)
-    asks: list[Callable[[], Any]] = [
-        lambda: venue.candles(BTC, "1m", 3), lambda: venue.snapshot(START),
-        lambda: venue.submit(order), lambda: venue.query(order), lambda: venue.submit(stop),
-        lambda: venue.query(stop), lambda: venue.cancel(stop, 0), lambda: refetch(venue),
-    ]  # fmt: skip
+    asks = requests(venue)
     for ask in asks:
         await ask()
+    known = {value for value in vars(endpoints).values() if isinstance(value, Endpoint)}
+    assert set(bodies) == known, "every answer that the venue reads is damaged"
     fuzzed = 0
 
     async def altered(endpoint: Any, _params: Any) -> Any:
         nonlocal fuzzed
         fuzzed += 1
-        status, body = bodies.get(endpoint.path + endpoint.method, (200, b"{}"))
+        status, body = bodies[endpoint]
         if rng.random() < 0.2:
             status = rng.choice((200, 400, 401, 404, 500, 503))
         if rng.random() < 0.3:
             body = json.dumps({"code": rng.choice((-1000, -1021, -2011, -2013, -2019, -1106)),
                                "msg": "no"}).encode()  # fmt: skip
             status = 400
-        return status, {}, damaged(body, rng) if rng.random() < 0.8 else body
+        return status, {}, hurt([body], rng) if rng.random() < 0.8 else body
+
+    once = venue.rest._once
+
+    async def counted(*request: Any) -> Any:
+        before = trouble(venue)
+        try:
+            answer = await once(*request)
+        except VenueError:
+            assert trouble(venue) > before
+            raise
+        return answer
 
     monkeypatch.setattr(venue.rest, "_exchange", altered)
-    venue.limits.windows.clear()  # the limits have tests of their own
-    monkeypatch.setattr(venue.limits, "adopt", lambda _rules: None)
+    monkeypatch.setattr(venue.rest, "_once", counted)
+    without_limits(venue, monkeypatch)
     while fuzzed < count:
         with contextlib.suppress(VenueError):
             async with asyncio.timeout(30):
                 await rng.choice(asks)()
     assert sum(venue.tally.malformed.values()) > count // 10
+
+
+def without_limits(venue: BinanceVenue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits have tests of their own."""
+    venue.limits.windows.clear()
+    monkeypatch.setattr(venue.limits, "adopt", lambda _rules: None)
+    monkeypatch.setattr(venue.limits, "block", lambda _seconds: None)
+
+
+async def fuzz_ws_api(venue: BinanceVenue, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage every frame that answers an order over the WebSocket API."""
+    rng = random.Random(20_240_811)
+    api = venue._ws_api
+    assert api is not None
+    connection = api.keeper.connection
+    assert connection is not None
+    order: Json = {"orderId": 7, "symbol": BTC, "status": "NEW", "clientOrderId": "x",
+                   "side": "BUY", "type": "MARKET", "origQty": "0.01"}  # fmt: skip
+    algo: Json = {"algoId": 7, "clientAlgoId": "x", "symbol": BTC, "algoStatus": "NEW",
+                  "orderType": "STOP_MARKET", "side": "SELL", "quantity": "0.01"}  # fmt: skip
+    limits = [{"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 300,
+               "count": 5}]  # fmt: skip
+    fuzzed = 0
+
+    async def answered(number: int, request: Json, name: str) -> Any:
+        nonlocal fuzzed
+        fuzzed += 1
+        answer: Json = {"id": number, "status": 200, "rateLimits": limits,
+                        "result": algo if "algo" in request["method"] else order}  # fmt: skip
+        if rng.random() < 0.3:
+            answer = {"id": number, "status": rng.choice((400, 401, 418, 429, 500, 503)),
+                      "error": {"code": rng.choice((-1000, -1021, -2011, -1106)), "msg": "no",
+                                "data": {"serverTime": START, "retryAfter": START + 5}},
+                      "rateLimits": limits}  # fmt: skip
+        waiting = asyncio.get_running_loop().create_future()
+        connection._answers[number] = waiting
+        before = sum(venue.tally.malformed.values()) + venue.tally.events["answers_too_late"]
+        api._on_frame(connection, hurt([json.dumps(answer).encode()], rng))
+        del connection._answers[number]
+        more = sum(venue.tally.malformed.values()) + venue.tally.events["answers_too_late"] - before
+        assert more == (not waiting.done()), "a frame is an answer, or it is counted"
+        if not waiting.done():
+            raise OutcomeUnknown(f"{name} was not answered")
+        return waiting.result()
+
+    monkeypatch.setattr(connection, "ask", answered)
+    monkeypatch.setattr(api.keeper, "renew", lambda _reason: None)
+    without_limits(venue, monkeypatch)
+    asks = [ask for n, ask in enumerate(requests(venue)) if n in (2, 4, 6, 8, 9)]
+    while fuzzed < count:
+        api._is_suspect = False
+        venue._execution._cancelling.clear()  # type: ignore[union-attr]
+        async with asyncio.timeout(30):
+            await rng.choice(asks)()
+    assert sum(venue.tally.malformed.values()) > count // 20
 
 
 async def refetch(venue: BinanceVenue) -> None:
@@ -227,28 +367,37 @@ async def refetch(venue: BinanceVenue) -> None:
 
 
 @pytest.fixture
-def payloads(shared_dir: Path) -> Path:
-    found = shared_dir / "binance" / "payloads"
-    if not found.is_dir():
-        pytest.skip("no recorded messages beside the market data")
-    return found
+def frames(payloads: Path, api: Json) -> dict[str, list[bytes]]:
+    """What the streams bring, by the kind of stream."""
+    of_account = user_models(api)
+    user = [message for model, _, message in samples(api) if model in of_account]
+    market = [message for model, _, message in samples(api) if model not in of_account]
+    return {
+        "market": frames_of(payloads / "market_data_json", market),
+        "user": frames_of(payloads / "user_data_json", user),
+    }
 
 
 async def fuzz_all(
-    exchange: FakeExchange, connect: Connect, payloads: Path, count: int,
+    exchange: FakeExchange, connect: Connect, frames: dict[str, list[bytes]], count: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """A tenth of ``count`` goes to answers, the rest to frames."""
+    """Four fifths of ``count`` go to the streams, the rest to answers of both ways."""
     logging.disable(logging.ERROR)
     try:
-        for n, fuzz in enumerate((fuzz_market, fuzz_account)):
+        for fuzz, kind in ((fuzz_market, "market"), (fuzz_account, "user")):
             venue, heard = await connect(stale_after_s=1e6)
             without_background(venue)
-            await fuzz(venue, heard, payloads, count * 45 // 100)
-            assert len(heard.malformed) == sum(venue.tally.malformed.values()), n
-        venue, _ = await connect(
-            stale_after_s=1e6, backoff_min_s=1e-6, backoff_max_s=1e-6, confirm_after_s=1e-6
-        )
+            await fuzz(venue, heard, frames[kind], count * 40 // 100)
+            assert len(heard.malformed) == sum(venue.tally.malformed.values()), kind
+        quick: Json = {"stale_after_s": 1e6, "backoff_min_s": 1e-6, "backoff_max_s": 1e-6,
+                       "confirm_after_s": 1e-6}  # fmt: skip
+        venue, heard = await connect(**quick, orders_over_ws=True)
+        await heard.until(lambda: venue.tally.events["order_connected"] > 0)
+        without_background(venue)
+        with monkeypatch.context() as patch:
+            await fuzz_ws_api(venue, count // 10, patch)
+        venue, _ = await connect(**quick)
         without_background(venue)
         await fuzz_rest(venue, exchange, count // 10, monkeypatch)
     finally:
@@ -256,14 +405,16 @@ async def fuzz_all(
 
 
 async def test_20_000_damaged_frames_and_answers(
-    exchange: FakeExchange, connect: Connect, payloads: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await fuzz_all(exchange, connect, payloads, 20_000, monkeypatch)
+    exchange: FakeExchange, connect: Connect, frames: dict[str, list[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    await fuzz_all(exchange, connect, frames, 20_000, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 async def test_a_million_damaged_frames_and_answers(
-    exchange: FakeExchange, connect: Connect, payloads: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await fuzz_all(exchange, connect, payloads, 1_000_000, monkeypatch)
+    exchange: FakeExchange, connect: Connect, frames: dict[str, list[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    await fuzz_all(exchange, connect, frames, 1_000_000, monkeypatch)

@@ -17,25 +17,10 @@ from candlewick.venues.binance.decoding import FrameDecoder, market_decoder, use
 from candlewick.venues.binance.endpoints import BALANCE, OPEN_ALGO_ORDERS, PLACE, POSITIONS
 from candlewick.venues.binance.messages import MarketMessage, UserMessage
 from candlewick.venues.binance.tally import Tally
+from tests.venues.api_models import STRUCTS, samples, user_models
+from tests.venues.conftest import Connect
 
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def payloads(shared_dir: Path) -> Path:
-    found = shared_dir / "binance" / "payloads"
-    if not found.is_dir():
-        pytest.skip("no recorded messages beside the market data")
-    return found
-
-
-@pytest.fixture
-def api(shared_dir: Path) -> Json:
-    found = shared_dir / "binance" / "usds-futures-api.json"
-    if not found.is_file():
-        pytest.skip("no list of the exchange's models beside the market data")
-    models: Json = json.loads(found.read_bytes())
-    return models
 
 
 def same(value: Any, recorded: Any) -> bool:
@@ -163,49 +148,15 @@ _ABSENT = {  # models without an event name, or that the venue does not take apa
     "AccountConfigUpdateAi", "MarginCallPInner", "ContractInfoStreamResponseBksInner",
     "CompositeIndexSymbolInformationStreamsResponseCInner", "UserDataStreamEventsResponse",
 }  # fmt: skip
-_PAIRS = {
-    "KlineCandlestickStreamsResponse": messages.Kline,
-    "KlineCandlestickStreamsResponseK": messages.KlineBar,
-    "ContinuousContractKlineCandlestickStreamsResponse": messages.ContinuousKline,
-    "AggregateTradeStreamsResponse": messages.AggTrade,
-    "MarkPriceStreamResponse": messages.MarkPrice,
-    "IndividualSymbolBookTickerStreamsResponse": messages.BookTicker,
-    "DiffBookDepthStreamsResponse": messages.DepthUpdate,
-    "PartialBookDepthStreamsResponse": messages.DepthUpdate,
-    "RpiDiffBookDepthStreamsResponse": messages.DepthUpdate,
-    "IndividualSymbolTickerStreamsResponse": messages.Ticker,
-    "IndividualSymbolMiniTickerStreamResponse": messages.MiniTicker,
-    "LiquidationOrderStreamsResponse": messages.ForceOrder,
-    "AllMarketLiquidationOrderStreamsResponseO": messages.Forced,
-    "ContractInfoStreamResponse": messages.ContractInfo,
-    "CompositeIndexSymbolInformationStreamsResponse": messages.CompositeIndex,
-    "AssetIndexResponse": messages.AssetIndex,
-    "TradingSessionStreamResponse": messages.TradingSession,
-    "OrderTradeUpdate": messages.OrderTradeUpdate,
-    "OrderTradeUpdateO": messages.OrderState,
-    "AccountUpdate": messages.AccountUpdate,
-    "AccountUpdateA": messages.AccountChange,
-    "AccountUpdateABInner": messages.BalanceChange,
-    "AccountUpdateAPInner": messages.PositionChange,
-    "AlgoUpdate": messages.AlgoUpdate,
-    "AlgoUpdateO": messages.AlgoState,
-    "TradeLite": messages.TradeLite,
-    "AccountConfigUpdate": messages.AccountConfigUpdate,
-    "MarginCall": messages.MarginCall,
-    "ListenKeyExpired": messages.ListenKeyExpired,
-    "ConditionalOrderTriggerReject": messages.ConditionalReject,
-    "StrategyUpdate": messages.StrategyUpdate,
-    "GridUpdate": messages.GridUpdate,
-}
 
 
 def test_every_model_of_the_exchange_has_a_struct_with_its_names(api: Json) -> None:
     models = api["ws_stream_models"]
-    for name, struct in _PAIRS.items():
+    for name, struct in STRUCTS.items():
         fields = set(struct.__struct_fields__)
         assert fields <= set(models[name]) | {"E"}, name  # no name that the exchange does not have
     alike = {"AllBookTickers", "AllMarket", "MarkPriceStreamForAll", "AssetIndexResponseInner"}
-    for name in set(models) - set(_PAIRS) - _ABSENT:
+    for name in set(models) - set(STRUCTS) - _ABSENT:
         assert name.startswith(tuple(alike)) or name.endswith("ResponseK"), name
     answers = {
         "NewOrderResponse": OrderAnswer, "QueryOrderResponse": OrderAnswer,
@@ -215,6 +166,30 @@ def test_every_model_of_the_exchange_has_a_struct_with_its_names(api: Json) -> N
     for name, struct in answers.items():
         required = {field.name for field in msgspec.structs.fields(struct) if field.required}
         assert required <= set(api["rest_models"][name]), name
+
+
+async def test_every_event_of_the_exchange_is_read_or_counted(api: Json, connect: Connect) -> None:
+    """One message of each model, with all its fields, through the venue's own doors."""
+    venue, heard = await connect(stale_after_s=1e6)
+    assert venue._market is not None
+    assert venue._account is not None
+    venue._spawn = lambda work, _name: work.close()  # type: ignore[method-assign]
+    tally, of_account = venue.tally, user_models(api)
+    seen = 0
+    for model, struct, message in samples(api):
+        feed: Any = venue._account if model in of_account else venue._market
+        connection = feed.keeper.connection
+        for frame in (message, {"stream": "x", "data": message}):
+            before = tally.messages[struct.__name__]
+            feed._on_frame(connection, msgspec.json.encode(frame))
+            assert tally.messages[struct.__name__] == before + 1, model
+            seen += 1
+        feed._on_frame(connection, msgspec.json.encode({"stream": "x", "data": [message]}))
+    assert seen >= 60
+    assert tally.unknown == {"list": seen // 2}, "streams of all symbols bring lists"
+    assert not tally.malformed
+    assert not heard.malformed
+    assert not heard.fatal
 
 
 def test_the_recorded_market_session_is_understood_to_the_last_message(shared_dir: Path) -> None:
