@@ -94,6 +94,7 @@ class Played(msgspec.Struct):
     """What is left when a run is over."""
 
     sandbox: Sandbox
+    venue: BinanceVenue
     system: TradingSystem
     outcome: Outcome
     directory: Path
@@ -136,21 +137,19 @@ async def play(
                     running.cancel()
                     await asyncio.wait([running])
                 await venue.close()
-        return Played(sandbox, system, outcome, directory, report, to_the_end)
+        return Played(sandbox, venue, system, outcome, directory, report, to_the_end)
 
 
 async def system_on(venue: BinanceVenue, journal: AuditLogger, seed: int) -> TradingSystem:
     """The whole live system, as `candlewick run` puts it together."""
     strategy = Restless()
     strategy.seed = seed
-    system = await network_system(
+    return await network_system(
         venue, journal, strategy=strategy, name="restless", symbols=[BTC], interval="1m",
         risk=RiskSettings(max_orders_per_minute=0, daily_loss=0.0, max_leverage=0.0),
         settings=SystemSettings(run_id=new_run_id(), drain_timeout_s=10.0),
         network=NetworkSettings(reconcile_every_s=0.5, retry_s=0.05),
     )  # fmt: skip
-    venue.on_fatal = system.shell._on_fatal
-    return system
 
 
 async def trade(
@@ -232,6 +231,8 @@ def compare(played: Played) -> None:
     same_orders(records, account)
     same_money(played, records, account)
     same_candles(played, records)
+    malformed = sum(played.venue.tally.malformed.values())
+    assert len(_data(records, EventType.MESSAGE_MALFORMED)) == malformed
     repeated = replay(played.directory, strategy=Restless)
     assert repeated.same, repeated.first_difference
 

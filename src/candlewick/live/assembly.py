@@ -21,6 +21,7 @@ from candlewick.models import Candle, CandleTable, interval_ms, utc_now_ms
 from candlewick.risk import RiskSettings
 from candlewick.strategies import Strategy, parameters_of
 from candlewick.venues import Venue
+from candlewick.venues.binance import Malformed
 
 __all__ = ["Embedded", "MarketVenue", "network_system", "new_run_id"]
 
@@ -28,10 +29,15 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class MarketVenue(Venue, Protocol):
-    """A venue that also knows the past of its market."""
+    """A venue that also knows the past of its market, and says what goes wrong on its streams."""
 
     async def candles(self, symbol: str, interval: str, count: int) -> Sequence[Candle]:
         """Fetch the last closed candles, oldest first."""
+
+    def report_to(
+        self, on_fatal: Callable[[BaseException], None], on_malformed: Callable[[Malformed], None]
+    ) -> None:
+        """Tell what has ended a stream for good, and every message that cannot be understood."""
 
 
 class Embedded(NamedTuple):
@@ -107,9 +113,11 @@ async def network_system(
         since = memory.last_time if memory is not None else 0
         return make_driver(venue, symbols, interval, network, stopping, warm_up, since, higher)
 
-    return TradingSystem(
+    system = TradingSystem(
         run, journal, engine, venue, driver, settings, over_network=True, memory=memory
     )
+    venue.report_to(system.fail, system.recorder.malformed)
+    return system
 
 
 def _market(

@@ -33,8 +33,11 @@ from candlewick.errors import JournalError
 from candlewick.exchange import ExchangeSettings
 from candlewick.models import Candle, Event, EventKind, Order, OrderStatus
 from candlewick.risk import Denial, DenialCode
+from candlewick.venues.binance import Malformed
 
 __all__ = ["Recorder"]
+
+_MALFORMED = 1_000  # messages that are recorded one by one
 
 _INPUTS = {
     EventKind.CANDLE_CLOSED: EventType.CANDLE_CLOSED,
@@ -62,6 +65,7 @@ class Recorder:
     def __init__(self, journal: AuditLogger) -> None:
         self.journal = journal
         self._log = journal.log_event
+        self._malformed = 0
 
     @property
     def has_room(self) -> bool:
@@ -214,6 +218,23 @@ class Recorder:
     def error(self, error: BaseException, trace: str, where: str) -> None:
         """Record an error that stops the system."""
         self._log(EventType.ERROR, {"error": repr(error), "where": where, "traceback": trace})
+
+    def malformed(self, message: Malformed) -> None:
+        """Record a message that could not be understood; of a flood, one in a thousand."""
+        self._malformed += 1
+        number = self._malformed
+        if number > _MALFORMED and number % _MALFORMED:
+            return
+        if self.journal.state is not JournalState.CLOSED:
+            self._log(
+                EventType.MESSAGE_MALFORMED,
+                {
+                    "source": message.source,
+                    "error": message.error,
+                    "text": message.text,
+                    "number": number,
+                },
+            )
 
     def bus_report(self, report: BusReport) -> None:
         """Record what the bus found amiss."""

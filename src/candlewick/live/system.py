@@ -115,7 +115,7 @@ class TradingSystem:
         self.recorder = Recorder(journal)
         self.tally = Tally(engine.balance)
         self.shell = EngineShell(
-            engine, venue, self.bus, self.recorder, self.tally, self._on_fatal,
+            engine, venue, self.bus, self.recorder, self.tally, self.fail,
             over_network=over_network, on_failed=self.stopping.set,
         )  # fmt: skip
         self.driver = driver(self.stopping)
@@ -160,7 +160,8 @@ class TradingSystem:
             self.stop_reason = reason
             self.stopping.set()
 
-    def _on_fatal(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Stop because of an error that is not the strategy's; the first one stays."""
         self.fatal = self.fatal or error
         self.request_stop(f"an unexpected error: {error!r}")
 
@@ -190,7 +191,7 @@ class TradingSystem:
                 await self.driver.feed()
         except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
             self.recorder.error(error, traceback.format_exc(), "feed")
-            self._on_fatal(error)
+            self.fail(error)
         problems = await self._shut_down()
         outcome = self._outcome(problems, time.perf_counter() - started)
         if self.on_outcome is not None:
@@ -239,7 +240,7 @@ class TradingSystem:
             await self._clean_up(StopPolicy.FLATTEN, reason, stops=False)
         except Exception as error:  # noqa: BLE001 - the stop that follows cleans up again
             self.recorder.error(error, traceback.format_exc(), "after a halt")
-            self._on_fatal(error)
+            self.fail(error)
 
     async def _shut_down(self) -> list[str]:
         """Clean up by policy, drain, flush: in this order."""

@@ -105,6 +105,13 @@ class BinanceVenue:
         self._is_closing = False
         self._is_synced = False
 
+    def report_to(
+        self, on_fatal: Callable[[BaseException], None], on_malformed: OnMalformed
+    ) -> None:
+        """Replace ``on_fatal`` and ``on_malformed``."""
+        self.on_fatal = on_fatal
+        self.tally.on_malformed = on_malformed
+
     def _redacted(self, text: str) -> str:
         if self._keys is not None:
             text = self._keys.redact(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -30,7 +30,7 @@ from candlewick.models import (
     interval_ms,
 )
 from candlewick.venues.base import Publish
-from candlewick.venues.binance import BinanceSettings, BinanceVenue
+from candlewick.venues.binance import BinanceSettings, BinanceVenue, OnMalformed
 from candlewick.venues.paper.marks import FundingClock, MarkTriggers, waits_for_mark
 from candlewick.venues.paper.seen import Tape, Tick
 
@@ -84,6 +84,12 @@ class PaperVenue:
         self._last: OrderedDict[str, OrderUpdate] = OrderedDict()
         self._publisher: Publish | None = None
         self._failure: BaseException | None = None
+
+    def report_to(
+        self, on_fatal: Callable[[BaseException], None], on_malformed: OnMalformed
+    ) -> None:
+        """Tell what has ended a stream for good, and every message that cannot be understood."""
+        self.market.report_to(on_fatal, on_malformed)
 
     @property
     def exchange(self) -> SimulatedExchange:
