@@ -91,6 +91,9 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rest: str = ""
     ws: str = ""
     keys_file: str = ""
+    leverage: int = 0
+    margin_type: Literal["", "cross", "isolated"] = ""
+    switch_to_one_way: bool = False
     on_stop: StopPolicy = StopPolicy.FLATTEN
     drain_timeout_s: float = 10.0
     cleanup_timeout_s: float = 60.0
@@ -142,6 +145,9 @@ _COMMENTS = {
     "run.rest": "REST address of another server that speaks the exchange's protocol",
     "run.ws": "WebSocket address of that server",
     "run.keys_file": "file (mode 600) with key = ... and secret = ...; empty: the environment",
+    "run.leverage": "set for every symbol at an exchange before trading; 0: as it is there",
+    "run.margin_type": "cross or isolated, set likewise; empty: as it is there",
+    "run.switch_to_one_way": "switch an account in hedge mode, as a whole, to one-way mode",
     "run.cleanup_timeout_s": "how long positions are tried to be closed at the end, seconds",
     "run.reconcile_every_s": "time between two comparisons with the exchange's account, seconds",
     "run.on_stop": "flatten: close positions; keep: leave them with their stops; tighten: the same,"

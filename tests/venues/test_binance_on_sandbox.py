@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -265,3 +266,27 @@ async def test_faults_in_random_mixtures(seed: int) -> None:
 async def test_faults_in_very_many_random_mixtures() -> None:
     for seed in range(4, 304):
         await play(mixture(seed), seed, rounds=8)
+
+
+async def test_the_pings_of_the_exchange_are_answered_on_all_connections() -> None:
+    """It drops a client that does not answer; this one stays, long after it should have."""
+    settings = SandboxSettings(stepped=True, ping_s=0.05, pong_s=0.3)
+    async with Sandbox(_MARKET, settings) as sandbox:
+        heard = Heard()
+        venue = BinanceVenue(
+            BinanceSettings.at(sandbox.rest_url, sandbox.ws_url),
+            ApiKeys(sandbox.api_key, sandbox.api_secret),
+        )
+        try:
+            await venue.connect(heard.publish, [BTC], "1m")
+            await heard.until(lambda: len(sandbox.world.hub.connections) == 3)
+            begun = time.monotonic()
+            await heard.until(
+                lambda: all(c.heard - begun > 0.9 for c in sandbox.world.hub.connections)
+            )
+            assert len(sandbox.world.hub.connections) == 3
+            for name in ("account", "market", "order"):
+                assert venue.tally.events[f"{name}_connected"] == 1
+                assert venue.tally.events[f"{name}_lost"] == 0
+        finally:
+            await venue.close()

@@ -201,6 +201,17 @@ async def test_a_wrong_clock_is_set_right_and_the_order_sent_again(
     assert abs(venue.clock.now() - exchange.now()) < 1_000
 
 
+async def test_the_clock_is_measured_again_and_again(
+    exchange: FakeExchange, connect: Connect
+) -> None:
+    venue, heard = await connect(clock_every_s=0.05)
+    assert abs(venue.clock.server.offset_ms) < 1_000
+    exchange.skew_ms = 7_000
+    await heard.until(lambda: abs(venue.clock.server.offset_ms - 7_000) < 1_000)
+    await venue.submit(market())
+    assert venue.tally.events["clock_refused"] == 0
+
+
 async def test_a_skewed_exchange_is_no_trouble(exchange: FakeExchange, connect: Connect) -> None:
     exchange.skew_ms = -90_000
     venue, heard = await connect()

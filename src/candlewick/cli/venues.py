@@ -139,12 +139,20 @@ async def opened(config: Config, place: Place) -> AsyncIterator[Connection]:
 
 
 def server_of(config: Config) -> BinanceSettings:
-    """Where the exchange is that the configuration names."""
-    if config.run.rest:
-        return BinanceSettings.at(config.run.rest, config.run.ws)
-    if config.run.venue == "binance-testnet":
-        return BinanceSettings.testnet()
-    return BinanceSettings()
+    """Where the exchange is that the configuration names, and how the account is to be there."""
+    run = config.run
+    if run.rest:
+        settings = BinanceSettings.at(run.rest, run.ws)
+    elif run.venue == "binance-testnet":
+        settings = BinanceSettings.testnet()
+    else:
+        settings = BinanceSettings()
+    return msgspec.structs.replace(
+        settings,
+        leverage=run.leverage,
+        margin_type=run.margin_type,
+        switch_to_one_way=run.switch_to_one_way,
+    )
 
 
 async def _on_paper(config: Config, settings: BinanceSettings, account: str) -> PaperVenue:
