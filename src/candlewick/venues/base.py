@@ -27,6 +27,9 @@ class Venue(Protocol):
     what came of it is published as ORDER_UPDATED and FILL_RECEIVED events. An outcome that is
     not known (a timeout, a lost connection) is published as an update with the status UNKNOWN and
     asked for with `query` until the exchange answers; it is never treated as a rejection.
+
+    Nothing changes an order: the engine sends the new one and cancels the old one when the new one
+    is confirmed, as conditional orders cannot be modified (docs/decisions/0010-no-replace.md).
     """
 
     name: str
