@@ -8,6 +8,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -269,8 +270,11 @@ async def fuzz_rest(
     asks = requests(venue)
     for ask in asks:
         await ask()
-    known = {value for value in vars(endpoints).values() if isinstance(value, Endpoint)}
-    assert set(bodies) == known, "every answer that the venue reads is damaged"
+    assert len(bodies) > 20
+    for endpoint in vars(endpoints).values():  # what else is read, by nobody above
+        if isinstance(endpoint, Endpoint) and endpoint not in bodies:
+            bodies[endpoint] = (200, json.dumps({"code": 200, "msg": "success"}).encode())
+            asks.append(partial(venue.rest.call, endpoint))
     fuzzed = 0
 
     async def altered(endpoint: Any, _params: Any) -> Any:
