@@ -388,7 +388,7 @@ class TradingEngine(EngineView):
                 self._desk.ask_account(state, "the answer was an old one", block=False)
         if is_current and not isclose(self.balance, snapshot.balance, rel_tol=_DUST):
             self.balance = snapshot.balance
-            self._is_funded = True
+        self._is_funded = self._is_funded or is_current
         self.equity = self.balance + sum(state.unrealized for state in self._held)
         self._alert = 0
         return self._take()

@@ -56,7 +56,7 @@ class _Symbol:
         self.stop = self.target = self.trail = self.target_trail = 0.0
         self.trade_ids: deque[int] = deque(maxlen=_REMEMBERED)
         self.orders: dict[str, Order] = {}
-        self._unbooked: deque[int] = deque()
+        self._unbooked: deque[int] = deque(maxlen=_REMEMBERED)
         self._before: tuple[Position, float, float, float, float] | None = None
 
     @classmethod
