@@ -12,11 +12,11 @@ import pytest
 
 from candlewick import backtest
 from candlewick.backtesting import Account, prepare, run_backtest
-from candlewick.data import load_market
+from candlewick.data import load_funding, load_market
 from candlewick.engine import StopPolicy
 from candlewick.errors import ConfigError, DataError
 from candlewick.exchange import ExchangeSettings, MarginType
-from candlewick.models import Candle, Fill
+from candlewick.models import Candle, CandleTable, Fill
 from candlewick.risk import RiskSettings
 from candlewick.strategies import Strategy
 
@@ -471,3 +471,26 @@ def test_a_result_prints_as_a_table_of_its_figures() -> None:
     assert shown["fills"] == str(result.fills)
     assert shown["profit"].startswith(f"{result.net_profit:+,.2f} (")
     assert len(lines) < 25
+
+
+def test_recorded_rates_are_paid_as_they_were(shared_dir: Path) -> None:
+    """Thirty days of XRPUSDT's rates on a market that stands still: what was paid is known."""
+    file = shared_dir / "data" / "xrpusdt-perp-funding-8h-2021-11.csv"
+    rates = load_funding(file)
+    start = rates[0][0] - 3_600_000
+    minutes = (rates[-1][0] - start) // 60_000 + 60
+    prices = [100.0] * minutes
+    table = CandleTable(
+        "XRPUSDT", "1m", [start + 60_000 * n for n in range(minutes)], prices, prices, prices,
+        prices, prices,
+    )  # fmt: skip
+    result = backtest(
+        doing({0: ("buy", {"size": 3.0})}), table, risk=FREE, fee_taker=0.0,
+        funding={"XRPUSDT": rates},
+    )  # fmt: skip
+    assert len(rates) == 91
+    assert result.funding == pytest.approx(-300.0 * sum(rate for _, rate in rates), rel=1e-9)
+    assert result.net_profit == pytest.approx(result.funding, rel=1e-9)
+    assert result.trade_list[0].funding == pytest.approx(result.funding, rel=1e-9)
+    with pytest.raises(ConfigError, match="funding rates of BTCUSDT, which does not run"):
+        backtest(At, table, funding={"BTCUSDT": rates})

@@ -174,6 +174,9 @@ def test_an_interrupted_backtest_says_so_and_nothing_else(tmp_path: Path) -> Non
         (("run", "--on-gap", "x"), "data.on_gap: 'x' is unknown (known: fail, skip, report)"),
         (("run", "--symbol", "BTC/USDT"), "write it as the exchange does: BTCUSDT"),
         (("backtest", "none.py"), "none.py has no strategy"),
+        (("backtest", "--funding", "7.csv"), "--funding '7.csv': name its symbol, as SYMBOL=FILE"),
+        (("backtest", "--funding", "xrp-8h.csv"), "funding file xrp-8h.csv does not exist"),
+        (("backtest", "--funding", "XRPUSDT=rates.csv"), "funding rates of XRPUSDT, which does"),
         (("run", "--interval", "1x"), "data.interval '1x'"),
         (("backtest", "--cash", "-5"), "cash -5.0 must be positive"),
         (("backtst",), "did you mean 'backtest'?"),
@@ -188,6 +191,7 @@ def test_bad_input_is_answered_with_what_to_do_before_anything_starts(
     )
     (tmp_path / "typo.toml").write_text("[risk]\nmax_levrage = 2.0\n")
     (tmp_path / "bad.toml").write_text("[risk\n")
+    (tmp_path / "rates.csv").write_text("funding_time,funding_rate\n1637193600017,0.0001\n")
     (tmp_path / "none.py").write_text("import math\n")
     done = candlewick(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stdout

@@ -65,6 +65,11 @@ def prepare(
 ) -> Run:
     """Build the strategy with its parameters, the tables it needs, and instruments with fees."""
     account = account or Account()
+    if foreign := [symbol for symbol in account.funding if symbol not in market.symbols]:
+        raise ConfigError(
+            f"funding rates of {', '.join(foreign)}, which does not run"
+            f" (symbols: {', '.join(market.symbols)})"
+        )
     made = build_strategy(
         load_strategy(strategy) if isinstance(strategy, str) else strategy, params
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,9 @@ from candlewick.backtesting import Account, Result, Run, prepare, run_backtest
 from candlewick.cli import options
 from candlewick.cli.summary import console_for, print_summary
 from candlewick.config import Config
-from candlewick.errors import ExitCode
+from candlewick.data import load_funding
+from candlewick.data.reading import symbol_of
+from candlewick.errors import ConfigError, DataError, ExitCode
 
 app = typer.Typer()
 
@@ -37,6 +40,10 @@ def backtest(
     fee_taker: options.FeeTaker = None,
     fee_maker: options.FeeMaker = None,
     slippage_bps: options.Slippage = None,
+    funding: Annotated[
+        list[str] | None,
+        typer.Option("--funding", help="Recorded funding rates: FILE, or SYMBOL=FILE."),
+    ] = None,
     on_gap: options.OnGap = None,
     on_problem: options.OnProblem = None,
     report: Annotated[
@@ -55,10 +62,12 @@ def backtest(
         from candlewick.backtesting.report import check_path  # loaded when it is wanted
 
         check_path(report)
+    rates = _recorded(funding or ())
     market = options.market_from(settings)
     run = prepare(
-        settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
-    )
+        settings.strategy.name, market, params=settings.strategy.params,
+        account=msgspec.structs.replace(account(settings), funding=rates),
+    )  # fmt: skip
     errors = console_for(stderr=True)
     for line in options.problem_lines(market):
         errors.print(f"[yellow]{line}[/]")
@@ -80,6 +89,20 @@ def account(settings: Config) -> Account:
         fee_maker=chosen.fee_maker,
         exchange=chosen.exchange,
     )
+
+
+def _recorded(items: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
+    """The funding rates of ``FILE`` or ``SYMBOL=FILE``, by symbol."""
+    rates = {}
+    for item in items:
+        symbol, named, file = item.rpartition("=")
+        if not named:
+            try:
+                symbol = symbol_of(Path(file))
+            except DataError:
+                raise ConfigError(f"--funding {item!r}: name its symbol, as SYMBOL=FILE") from None
+        rates[symbol.upper()] = load_funding(file)
+    return rates
 
 
 def _with_progress(run: Run, settings: Config, console: Console) -> Result:
