@@ -97,10 +97,19 @@ class Hub:
                 self._tell(subject, market, now)
 
     def state(self, market: SymbolMarket, now: int, *, at_once: bool = False) -> None:
-        """Tell how things are in every stream whose time has come, or at once in all of them."""
+        """Tell how things are in every stream whose time has come, or at once in all of them.
+
+        A new kline is told with its first trade, however short ago the last one was.
+        """
+        opened = market.bars.open.open_time if market.bars.open is not None else -1
         for subject in self._about(market):
-            period = subject.topic.period
-            if period and (at_once or subject.last < 0 or now - subject.last >= period):
+            topic, last = subject.topic, subject.last
+            if topic.period and (
+                at_once
+                or last < 0
+                or now - last >= topic.period
+                or (last < opened and topic.kind in _KLINES)
+            ):
                 self._tell(subject, market, now)
 
     def _about(self, market: SymbolMarket) -> Iterable[_Subject]:

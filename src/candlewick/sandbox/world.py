@@ -232,7 +232,8 @@ class World:
         candles = step.candles
         self.now = step.time
         for candle in candles:
-            self._show(candle, candle.open)
+            self._trade_in(candle, candle.open)
+            self.hub.state(self.markets[candle.symbol], self.now)
             yield from self._walk_through(candle)
         self.now = close_time = candles[0].close_time
         for candle in candles:
