@@ -16,10 +16,10 @@ import pytest
 from candlewick.engine import StopPolicy
 from candlewick.errors import ExitCode
 from candlewick.live.replay import replay
-from candlewick.models import Candle, Fill, SignalAction
+from candlewick.models import Candle, Fill, SignalAction, TriggerPrice
 from candlewick.sandbox import Fault, FaultKind, Sandbox
 from candlewick.strategies import Strategy
-from tests.live.on_sandbox import PRICE, Player, market_at, play_on
+from tests.live.on_sandbox import PRICE, SYMBOL, Player, market_at, play_on
 
 K = FaultKind
 POST = "POST /fapi/v1/*rder"
@@ -212,6 +212,8 @@ async def test_replacing_the_stop_leaves_no_moment_without_one(
                 lambda: not state.successor and len(player.resting) == 1 and not state.cancelling
             )
             assert player.stops() == player.held == 0.01
+            player.signal(SignalAction.CLOSE, size=0.004)
+            await player.until(lambda: player.stops() == player.held == 0.006)
 
         outcome, _ = await play_on(
             sandbox, tmp_path, script, name=run, policy=StopPolicy.KEEP, over_ws=over_ws
@@ -242,3 +244,34 @@ def watch(player: Player, uncovered: list[str]) -> None:
         return found
 
     exchange.submit, exchange.cancel = submit_and_look, cancel_and_look  # type: ignore[method-assign]
+
+
+# -- the price at the moment of sending ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", list(TriggerPrice))
+async def test_a_stop_that_the_price_passes_on_its_way_is_not_sent(
+    tmp_path: Path, by: TriggerPrice
+) -> None:
+    """The market falls inside each candle: the engine knows its last close, the venue more."""
+
+    async def script(player: Player) -> None:
+        player.signal(SignalAction.BUY, size=0.01, stop=PRICE * 0.5)
+        state, venue = player.engine_symbol, player.system.venue
+        await player.until(lambda: bool(state.stop_id) and not state.unprotected_since)
+        while not player.system.tally.withheld:
+            heard = venue.price_of(SYMBOL, by)
+            if 0.0 < heard < state.price * 0.996:
+                player.signal(SignalAction.MOVE_STOP, stop=(heard + state.price) / 2)
+            await asyncio.sleep(0.05)  # the market goes on meanwhile
+        await player.until(lambda: not player.held and not player.resting)
+
+    falling = [PRICE] * 2 + [PRICE * 0.99**n for n in range(60)]
+    async with market_at(falling) as sandbox:
+        outcome, player = await play_on(sandbox, tmp_path, script, stop_trigger=by)
+    assert outcome.exit_code is ExitCode.OK, outcome.problems
+    assert player.system.tally.withheld == {"trigger_passed": 1}
+    algos = player.client.account.algos.values()
+    expected = "MARK_PRICE" if by is TriggerPrice.MARK else "CONTRACT_PRICE"
+    assert {algo.working_type for algo in algos} == {expected}
+    assert all(algo.trigger == PRICE * 0.5 for algo in algos), "only the first stop was sent"

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from candlewick.audit import read
 from candlewick.data import synthetic_market
 from candlewick.data.market import market_of
 from candlewick.engine import AlarmKind
@@ -139,6 +140,33 @@ async def test_what_happened_behind_a_lost_stream_is_known_right_after_the_recon
     assert tally.last_trade is not None
     assert tally.last_trade.exit_reason == "by hand", "the trade was fetched, not only its effect"
     assert tally.fees == pytest.approx(player.client.account.exchange.fees_paid)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"), [("adl_autoclose_1", "ADL"), ("autoclose-1", "liquidation")]
+)
+async def test_a_position_that_the_exchange_cuts_keeps_a_stop_of_the_right_size(
+    sandbox: Sandbox, tmp_path: Path, name: str, cause: str
+) -> None:
+    """The sandbox deleverages nobody; an order with such a name stands for it on the streams."""
+
+    async def script(player: Player) -> None:
+        player.signal(SignalAction.BUY, size=0.02, stop=PRICE * 0.9)
+        state = player.engine_symbol
+        await player.until(lambda: bool(state.stop_id) and not state.unprotected_since)
+        async with another(sandbox, player) as exchange:
+            await exchange.ask(
+                "POST", "/v1/order", symbol=SYMBOL, side="SELL", type="MARKET", quantity="0.015",
+                reduceOnly="true", newClientOrderId=name,
+            )  # fmt: skip
+        await player.until(lambda: len(player.resting) == 1 and player.stops() == 0.005)
+
+    outcome, _ = await play_on(sandbox, tmp_path, script, foreign_positions="close")
+    assert outcome.exit_code is ExitCode.OK, outcome.problems
+    records = list(read(tmp_path / "net"))
+    (alarm,) = [r.data for r in records if r.type == "alarm"]
+    assert alarm["text"] == f"{cause}: the exchange has cut it from 0.02 to 0.005"
+    assert cause in {r.data["cause"] for r in records if r.type == "position_changed"}
 
 
 class BuysTooMuch(Strategy):

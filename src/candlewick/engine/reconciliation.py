@@ -79,8 +79,8 @@ class Reconciler:
         """A position has changed by what others did: close it where the policy says so."""
         held, was = state.position.quantity, before.quantity
         if cause in BY_EXCHANGE:
-            what = "closed" if not held else f"cut from {was:g} to {held:g}"
-            text = f"{cause}: the exchange has {what} the position"
+            what = "closed the position" if not held else f"cut it from {was:g} to {held:g}"
+            text = f"{cause}: the exchange has {what}"
             self.desk.out.append(
                 Alarm(AlarmKind.CLOSED_BY_EXCHANGE, before.symbol, self.desk.now, text)
             )
