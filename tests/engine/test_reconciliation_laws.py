@@ -185,8 +185,9 @@ class Account:
         held = (Position(SYMBOL, self.held, 100.0, updated_time=newest),) if self.held else ()
         listed = tuple(resting(order) for order in self.orders.values())
         return AccountSnapshot(
-            time, 1_000.0, held, listed, tuple(self.fills), self.game.engine.fills_booked
-        )
+            time, 1_000.0, held, listed, tuple(self.fills), self.game.engine.fills_booked,
+            self.game.engine.orders_ended,
+        )  # fmt: skip
 
     def reconcile(self) -> list[Decision]:
         """Report once; returns the commands, which are carried out and heard of."""

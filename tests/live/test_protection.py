@@ -115,6 +115,7 @@ def test_a_close_for_want_of_a_stop_is_measured_apart(tmp_path: Path) -> None:
 
 def test_after_an_emergency_the_account_is_asked_before_the_next_entry(tmp_path: Path) -> None:
     alarms: list[AlarmKind] = []
+    system_alarms: list[dict[str, int]] = []
 
     async def script(system: TradingSystem, venue: LateVenue) -> None:
         async def hear(event: Event) -> None:
@@ -128,10 +129,12 @@ def test_after_an_emergency_the_account_is_asked_before_the_next_entry(tmp_path:
         await until(system, lambda: "is the position closed" in state.unknown)
         await until(system, lambda: not state.unknown)  # long before the next periodic one
         assert system.engine.is_settled or state.position.is_flat
+        system_alarms.append(dict(system.tally.alarms))
 
     outcome, _ = play(tmp_path, script, protect_within_ms=150)
     assert outcome.exit_code is ExitCode.OK
     assert alarms == [AlarmKind.UNPROTECTED]
+    assert system_alarms == [{"unprotected": 1}]
     kinds = [record["type"] for record in records_of(tmp_path)]
     assert kinds.index("alarm") < kinds.index("account_asked_for")
 

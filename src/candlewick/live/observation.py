@@ -152,6 +152,7 @@ class _Reader:
             rejections=tally.rejection_codes,
             denials=tally.denials,
             withheld=tally.withheld,
+            alarms=tally.alarms,
             foreign_orders={s: len(state.foreign) for s, state in engine.symbols.items()},
             positions=positions,
             unknown={

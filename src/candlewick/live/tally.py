@@ -6,7 +6,7 @@ from collections import Counter
 
 from candlewick.backtesting import Summary
 from candlewick.backtesting.summary import sharpe_of_daily
-from candlewick.engine import Decision, Submit, Trade
+from candlewick.engine import Alarm, Decision, Submit, Trade
 from candlewick.live.story import Story
 from candlewick.models import Event, EventKind, OrderStatus
 from candlewick.risk import Denial
@@ -28,6 +28,7 @@ class Tally:
         self.rejections = 0
         self.rejection_codes: Counter[str] = Counter()
         self.denials: Counter[str] = Counter()
+        self.alarms: Counter[str] = Counter()
         self.withheld: Counter[str] = Counter()  # orders not sent, by denial code
         self.fees = 0.0
         self.funding = 0.0
@@ -70,6 +71,8 @@ class Tally:
             self.orders += 1
         elif isinstance(decision, Denial):
             self.denials[decision.code] += 1
+        elif isinstance(decision, Alarm):
+            self.alarms[decision.kind] += 1
         elif isinstance(decision, Trade):
             self.trades += 1
             self.last_trade = decision

@@ -25,7 +25,7 @@ from prometheus_client.core import (
 import candlewick
 from candlewick.audit import JournalState, JournalStats
 from candlewick.bus import HandlerInfo, ReportKind
-from candlewick.engine import EngineState
+from candlewick.engine import AlarmKind, EngineState
 from candlewick.monitoring.exposition import Collector
 from candlewick.monitoring.health import CHECKS, problems
 from candlewick.monitoring.journey import Journey
@@ -305,6 +305,10 @@ def _engine(sources: Sources) -> Iterator[Metric]:
     yield _counters(
         "orders_withheld", "Orders decided on and not sent.", "code",
         {str(code): engine.withheld.get(code, 0) for code in DenialCode},
+    )  # fmt: skip
+    yield _counters(
+        "alarms", "What a person had to know at once.", "kind",
+        {str(kind): engine.alarms.get(kind, 0) for kind in AlarmKind},
     )  # fmt: skip
     yield _gauges(
         "foreign_orders", "Orders at the exchange that are not ours; they are left alone.",

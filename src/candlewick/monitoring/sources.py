@@ -43,8 +43,8 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     ``realized`` is closed profit before fees and funding. ``peak`` is the highest equity so far,
     ``drawdown`` the fall from it as it is now. ``rejections`` counts by the exchange's code,
     ``denials`` and ``withheld`` by `DenialCode`: signals that did not become an order, and orders
-    that were not sent. ``foreign_orders`` counts by symbol. ``unknown`` maps a symbol to why its
-    state is not known.
+    that were not sent. ``alarms`` counts by `AlarmKind`, ``foreign_orders`` by symbol. ``unknown``
+    maps a symbol to why its state is not known.
     """
 
     state: str = "running"
@@ -67,6 +67,7 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     rejections: dict[str, int] = {}
     denials: dict[str, int] = {}
     withheld: dict[str, int] = {}
+    alarms: dict[str, int] = {}
     foreign_orders: dict[str, int] = {}
     positions: tuple[PositionSample, ...] = ()
     unknown: dict[str, str] = {}
