@@ -19,8 +19,7 @@ class SmaCross(Strategy):
         self.averages = self.each(lambda: (SMA(self.fast), SMA(self.slow)))
 
     def on_candle(self, candle: Candle) -> None:
-        price = candle.close
-        fast, slow = self.averages[candle.symbol]
+        price, (fast, slow) = candle.close, self.averages[candle.symbol]
         distance = fast.update(price) - slow.update(price)
         if distance > 0.0 and self.position.quantity <= 0.0:
             self.buy(reason="fast above slow")
