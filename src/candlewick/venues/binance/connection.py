@@ -128,16 +128,22 @@ class Connection:
         """
         if self._socket.closed:
             raise OutcomeUnknown(f"{name}: the connection has ended", sent=False)
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
         self._answers[number] = answer
+        timer: asyncio.TimerHandle | None = None
         try:
-            async with asyncio.timeout(self._settings.request_timeout_s):
-                await self._socket.send_frame(msgspec.json.encode(request), aiohttp.WSMsgType.TEXT)
-                return await answer
+            # a peer that takes nothing is found out by its pings, so sending needs no timer of its
+            # own, and the order's bytes need not wait for one
+            await self._socket.send_frame(msgspec.json.encode(request), aiohttp.WSMsgType.TEXT)
+            timer = loop.call_later(self._settings.request_timeout_s, _expire, answer)
+            return await answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = type(error).__name__
             raise OutcomeUnknown(f"{name} was not answered: {reason}") from None
         finally:
+            if timer is not None:
+                timer.cancel()
             del self._answers[number]
 
     def answered(self, number: int | str | None, answer: Any = None, error: str = "") -> bool:
@@ -165,3 +171,9 @@ class Connection:
                 await self._socket.close()
         except (aiohttp.ClientError, TimeoutError, OSError):
             pass  # it is gone either way
+
+
+def _expire(answer: asyncio.Future[Any]) -> None:
+    """The answer has not come in time."""
+    if not answer.done():
+        answer.set_exception(TimeoutError())
