@@ -16,7 +16,7 @@ ALONE: dict[str, tuple[Fault, ...]] = {
     "429": (Fault(kind=K.HTTP_ERROR, match="POST /fapi/v1/*rder", count=1, status=429),),
     "418": (Fault(kind=K.HTTP_ERROR, match="POST /fapi/v1/algoOrder", count=1, status=418),),
     "slow answers": (Fault(kind=K.SLOW, rate=0.3, delay_ms=150),),
-    "answers too slow": (Fault(kind=K.SLOW, match="POST *", rate=0.2, delay_ms=900),),
+    "answers too slow": (Fault(kind=K.SLOW, match="POST *", rate=0.2, delay_ms=1_200),),
     "lost requests": (Fault(kind=K.LOSE_REQUEST, rate=0.25),),
     "lost replies": (Fault(kind=K.LOSE_REPLY, rate=0.25),),
     "-1007 to an accepted order": (

@@ -84,7 +84,7 @@ def impatient(sandbox: Sandbox, *, over_ws: bool) -> BinanceSettings:
     """Settings with which whatever is lost is looked for at once."""
     return msgspec.structs.replace(
         BinanceSettings.at(sandbox.rest_url, sandbox.ws_url),
-        backoff_min_s=0.01, backoff_max_s=0.1, request_timeout_s=0.7, recv_window_ms=300,
+        backoff_min_s=0.01, backoff_max_s=0.1, request_timeout_s=1.0, recv_window_ms=300,
         not_found_grace_s=0.1, confirm_after_s=0.1, late_candle_s=0.05, stale_after_s=0.8,
         heartbeat_s=0.8, max_entry_delay_s=0.2, orders_over_ws=over_ws,
     )  # fmt: skip
@@ -123,8 +123,7 @@ async def play(
                     async with starting or asyncio.Lock():
                         system = await system_on(venue, journal, seed)
                         running = asyncio.create_task(system.run())
-                        while system.engine.symbols[BTC].unknown and not running.done():
-                            await system.shell.progress()
+                        await started(system, running)
                     await trade(sandbox, system, faults, random.Random(seed))
                     report = sandbox.world.faults.report()
                     if not to_the_end:
@@ -138,6 +137,16 @@ async def play(
                     await asyncio.wait([running])
                 await venue.close()
         return Played(sandbox, venue, system, outcome, directory, report, to_the_end)
+
+
+async def started(system: TradingSystem, running: asyncio.Task[Outcome]) -> None:
+    """Wait until the account is known; raises what has kept the system from starting."""
+    while system.engine.symbols[BTC].unknown:
+        progress = asyncio.ensure_future(system.shell.progress())
+        await asyncio.wait([running, progress], return_when=asyncio.FIRST_COMPLETED)
+        progress.cancel()
+        if running.done():
+            running.result()
 
 
 async def system_on(venue: BinanceVenue, journal: AuditLogger, seed: int) -> TradingSystem:
