@@ -12,9 +12,21 @@ import pytest
 
 from candlewick.models import OrderStatus, OrderType, PositionSide, Side
 from candlewick.venues.binance import messages, orders
-from candlewick.venues.binance.answers import AlgoAnswer, Balance, OrderAnswer, PositionRisk
+from candlewick.venues.binance.answers import (
+    AccountConfig,
+    AlgoAnswer,
+    Balance,
+    OrderAnswer,
+    PositionRisk,
+)
 from candlewick.venues.binance.decoding import FrameDecoder, market_decoder, user_decoder
-from candlewick.venues.binance.endpoints import BALANCE, OPEN_ALGO_ORDERS, PLACE, POSITIONS
+from candlewick.venues.binance.endpoints import (
+    ACCOUNT_CONFIG,
+    BALANCE,
+    OPEN_ALGO_ORDERS,
+    PLACE,
+    POSITIONS,
+)
 from candlewick.venues.binance.messages import MarketMessage, UserMessage
 from candlewick.venues.binance.tally import Tally
 from tests.venues.api_models import STRUCTS, samples, user_models
@@ -74,7 +86,9 @@ def test_every_recorded_answer_has_the_recorded_values(payloads: Path) -> None:
     pairs: list[tuple[str, Any, type]] = [
         ("balance", BALANCE, Balance), ("position_risk", POSITIONS, PositionRisk),
         ("open_algo_orders", OPEN_ALGO_ORDERS, AlgoAnswer), ("order_response", PLACE, OrderAnswer),
+        ("account_info_v2", ACCOUNT_CONFIG, AccountConfig),
     ]  # fmt: skip
+    assert {name for name, _, _ in pairs} == {file.stem for file in folder.glob("*.json")}
     for name, endpoint, kind in pairs:
         content = (folder / f"{name}.json").read_bytes()
         answer, recorded = endpoint.decoder.decode(content), json.loads(content)
