@@ -49,7 +49,6 @@ class EventType(StrEnum):
     ACCOUNT_ASKED_FOR = "account_asked_for"  # what is held is not known for sure
     FOREIGN_ORDER = "foreign_order"  # one that is not ours rests; it is left alone
     ALARM = "alarm"  # what a person must know at once
-    PROTECTION_CHANGED = "protection_changed"
     CLEANUP_STEP = "cleanup_step"
     GUARD = "guard"
     NOTIFICATION = "notification"

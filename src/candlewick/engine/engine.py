@@ -10,20 +10,17 @@ from collections.abc import Iterator, Sequence
 from math import isclose
 
 from candlewick.engine.decisions import (
-    DayStarted,
     Decision,
     EngineState,
     OrderChanged,
     PositionChanged,
-    StateChanged,
-    StopPolicy,
 )
 from candlewick.engine.lifecycle import apply_update
 from candlewick.engine.memory import Memory, recall
 from candlewick.engine.origin import cause_of
 from candlewick.engine.reconciliation import reported_position
+from candlewick.engine.stopping import StoppingEngine
 from candlewick.engine.symbol import SymbolState
-from candlewick.engine.view import EngineView
 from candlewick.models import (
     AccountSnapshot,
     Candle,
@@ -51,7 +48,7 @@ _UNKNOWN_ON_CANCEL = -2011
 _RUNNING = EngineState.RUNNING
 
 
-class TradingEngine(EngineView):
+class TradingEngine(StoppingEngine):
     """Runs one strategy over one or more symbols of one account; see `EngineView` for arguments.
 
     Each ``on_...`` method takes one event and returns the decisions, in the order in which they
@@ -469,84 +466,3 @@ class TradingEngine(EngineView):
         for state in self.symbols.values():
             self._exits.on_timer(state)
         return self._take()
-
-    # -- stopping ---------------------------------------------------------------------------------
-
-    def begin_stop(self, policy: StopPolicy, reason: str) -> Sequence[Decision]:
-        """Make no new position; cancel entries; close positions, or keep them with their stops."""
-        if self.state is not EngineState.STOPPING:
-            self._change_state(EngineState.STOPPING, reason)
-        if policy is StopPolicy.FLATTEN:
-            self._flatten = reason
-        for state in self.symbols.values():
-            self._entries.cancel_entries(state)
-            if policy is StopPolicy.FLATTEN:
-                self._exits.close(state, reason)
-            elif policy is StopPolicy.TIGHTEN:
-                self._exits.tighten(state)
-        return self._take()
-
-    def flatten(self, reason: str) -> Sequence[Decision]:
-        """Close what is held and cancel entries, without stopping; asked again, it goes on."""
-        self._close_all(reason)
-        return self._take()
-
-    def finish(self) -> Sequence[Decision]:
-        """Tell the strategy that the run is over."""
-        try:
-            self.strategy.on_stop()
-        except Exception as error:  # noqa: BLE001 - there is nothing left to clean up
-            self.failure = self.failure or error
-        self.strategy._signals.clear()
-        self._change_state(EngineState.STOPPED, "stopped")
-        return self._take()
-
-    def _new_day(self, now: int) -> None:
-        was_halted = self._guardrails.halted
-        self._guardrails.new_day(now, self.equity)
-        self._desk.out.append(DayStarted(self._guardrails.day_end, self.equity))
-        if was_halted and self.state is EngineState.HALTED and self.failure is None:
-            self._flatten = ""
-            self._change_state(EngineState.RUNNING, "a new UTC day")
-
-    def _halt_for_the_day(self) -> None:
-        lost = 1.0 - self.equity / self._guardrails.day_start_equity
-        self._guardrails.halted = True
-        self._guardrails.halt_below = float("-inf")
-        self._halt(f"daily loss of {lost:.2%} of equity")
-
-    def _halt(self, reason: str) -> None:
-        if self.state is EngineState.RUNNING:
-            self._change_state(EngineState.HALTED, reason)
-        self._close_all(reason)
-
-    def _close_all(self, reason: str) -> None:
-        self._flatten = reason
-        for state in self.symbols.values():
-            self._entries.cancel_entries(state)
-            self._exits.close(state, reason)
-
-    def _fail(self, where: str, error: Exception) -> None:
-        self.failure = error
-        self.strategy._signals.clear()
-        self._halt(f"{type(self.strategy).__name__}.{where} raised {error!r}")
-
-    def _guarded(self, where: str, callback: object, *args: object) -> None:
-        try:
-            callback(*args)  # type: ignore[operator]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
-            self._fail(where, error)
-
-    def _change_state(self, state: EngineState, reason: str) -> None:
-        self.state = state
-        self._alert = 0
-        self._desk.out.append(StateChanged(state, reason))
-
-    def _take(self) -> list[Decision]:
-        signals = self.strategy._signals
-        if signals:
-            self._desk.out.extend(signals)
-            self.strategy._signals = []
-        out = self._desk.out
-        self._desk.out = []
-        return out
