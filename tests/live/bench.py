@@ -264,7 +264,8 @@ async def ended(process: asyncio.subprocess.Process, seconds: float = 90.0) -> s
 class Proxy:
     """A wire between a client and the sandbox that can be cut, or left without an answer.
 
-    ``silent`` keeps connections open, accepts new ones, and carries nothing any more.
+    `be_silent` keeps connections open, accepts new ones, and carries nothing any more; `cut` ends
+    what is connected and lets nobody in until `mend`.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -273,6 +274,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._is_cut = False
         self.url = ""
 
     async def __aenter__(self) -> Proxy:
@@ -294,11 +296,24 @@ class Proxy:
         else:
             self._flows.set()
 
+    def cut(self) -> None:
+        """Pull the cable."""
+        self._is_cut = True
+        for task in list(self._tasks):
+            task.cancel()
+
+    def mend(self) -> None:
+        """Plug it in again."""
+        self._is_cut = False
+
     def point(self, bench: Bench) -> None:
         """Let a bench's commands go through this wire."""
         bench.rest_url, bench.ws_url = f"http://{self.url}", f"ws://{self.url}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

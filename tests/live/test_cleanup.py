@@ -322,3 +322,38 @@ async def test_an_exchange_that_accepts_and_never_answers_does_not_hold_it_up(
     assert "could not be asked" in said
     assert run.returncode == ExitCode.VENUE_REFUSED, output
     assert "no answer in time" in output
+
+
+async def test_a_network_that_is_lost_and_comes_back_leaves_nothing_unprotected(
+    tmp_path: Path,
+) -> None:
+    """Stops rest meanwhile; afterwards books are brought in line, and trading goes on."""
+    market = load_market([], candles=40_000, seed=11)
+    settings = SandboxSettings(
+        speed=1_200.0, history=200,
+        limits=Limits(weight=PLENTY, orders_10s=PLENTY, orders_1m=PLENTY), seed=1,
+    )  # fmt: skip
+    async with Sandbox(market, settings) as sandbox, Proxy(sandbox) as proxy:
+        bench = Bench(sandbox, tmp_path)
+        proxy.point(bench)
+        engine = await bench.start("run")
+        for _ in range(2):
+            await bench.until(lambda: bool(bench.exchange.positions()) and bench.is_protected())
+            proxy.cut()
+            await asyncio.sleep(1.0)
+            assert bench.is_protected()  # stops rest at the exchange, whatever happens here
+            known = len(bench.tail.read().of["account_snapshot"])
+            proxy.mend()
+            await bench.until(
+                lambda known=known: len(bench.tail.read().of["account_snapshot"]) > known
+            )
+            made = len(bench.trades)
+            await bench.until(lambda made=made: len(bench.trades) > made)
+        engine.send_signal(signal.SIGINT)
+        output = await ended(engine)
+        assert engine.returncode == 0, output
+        assert bench.is_flat
+        bench.check_journal()
+        bench.check_fills()
+        bench.check_profit()
+        bench.check_replay()

@@ -168,3 +168,19 @@ def test_every_page_has_its_place_in_the_navigation() -> None:
     listed = set(re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
     assert pages == listed, "list the page in mkdocs.yml, under `nav`"
+
+
+def test_each_test_that_the_table_of_failures_names_exists() -> None:
+    """Whoever reads what happens at a failure can run what shows it."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    table = page[page.index("## What happens when something fails") :]
+    named = re.findall(r"`(tests/[\w/.]+)::(\w+)`", table)
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(named) >= len(rows) > 15
+    for loss in ("network", "exchange", "process", "machine", "disk", "clock"):
+        assert f"**{loss}**" in table
+    for row in rows:
+        assert "::" in row, f"no test for: {row}"
+    for path, name in named:
+        found = re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
+        assert found, f"{path} has no {name}"
