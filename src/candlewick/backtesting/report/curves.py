@@ -59,7 +59,7 @@ def equity_charts(
     lower = chart(
         "Drawdown over time", deepest,
         [area("fall", x, np.zeros(len(x)), y), line("fall", x, y)],
-        form=".1%" if deepest.low < -0.005 else ".2%", height="low", hover=hover,
+        form=".1%" if deepest.low < -0.005 else ".4%", height="low", hover=hover,
     )  # fmt: skip
     return upper + lower, len(places)
 
@@ -140,7 +140,7 @@ def profit_chart(profits: Floats) -> str:
     middles = np.arange(np.rint(least / width), np.rint(most / width) + 1.0) * width
     borders = np.append(middles - width / 2.0, middles[-1] + width / 2.0)
     counts = np.histogram(profits, borders)[0].astype(np.float64)
-    plane = Plane(float(borders[0]), float(borders[-1]), 0.0, float(counts.max()) * 1.05)
+    plane = Plane(float(borders[0]), float(borders[-1]), 0.0, max(float(counts.max()) * 1.05, 5.0))
     side = np.sign(np.rint(middles / width))
     shapes = []
     for kind, sign in (("bad", -1), ("even", 0), ("good", 1)):

@@ -124,7 +124,8 @@ def prices(result: Result) -> str:
         symbol = escape(candles.symbol)
         boxes.append(
             f'<details data-symbol="{symbol}"{" open" if number == 0 else ""}>'
-            f"<summary>{symbol}, {len(own):,} trades</summary>{price_chart(candles, shown)}"
+            f"<summary>{symbol}, {len(own):,} trade{'' if len(own) == 1 else 's'}</summary>"
+            f"{price_chart(candles, shown)}"
             f'<p class="note">{note}</p></details>'
         )
     if len(tables) > _SYMBOLS:
