@@ -23,7 +23,7 @@ from candlewick.data.filling import Step
 from candlewick.data.shelf import Shelf
 from candlewick.errors import ConfigError, DataError, ExitCode, VenueError
 from candlewick.models import Candle, utc_now_ms
-from candlewick.sandbox import Limits, Sandbox, SandboxSettings
+from candlewick.sandbox import Fault, FaultKind, Limits, Sandbox, SandboxSettings
 from candlewick.venues.binance import BinanceSettings, candle_source
 from tests.data.archive_server import ArchiveServer, cut_after, damaged, ms, refuse
 
@@ -449,6 +449,24 @@ async def test_the_limits_of_the_exchange_are_obeyed(
 
             with pytest.raises(VenueError, match="limits leave no room"):
                 await ask_for_all()
+
+
+@pytest.mark.parametrize("status", [429, 418])
+async def test_a_limit_that_the_exchange_tells_is_waited_for(status: int) -> None:
+    market = load_market([], candles=3_000, seed=3)
+    limited = Fault(
+        kind=FaultKind.HTTP_ERROR, match="GET /fapi/v1/klines", status=status, skip=1, count=1,
+        retry_after_s=1,
+    )  # fmt: skip
+    async with Sandbox(market, SandboxSettings(history=2_500, speed=1.0), [limited]) as sandbox:
+        settings = BinanceSettings(rest_url=sandbox.rest_url, max_wait_s=900.0)
+        async with candle_source(settings) as source:
+            begin = await source.first_open(BTC, "1m")
+            loop = asyncio.get_running_loop()
+            asked = loop.time()
+            found = await source.between(BTC, "1m", begin, begin + 2_400 * 60_000)
+            assert loop.time() - asked >= 1.0
+    assert [candle.open_time for candle in found] == [begin + n * 60_000 for n in range(2_400)]
 
 
 @pytest.mark.parametrize(

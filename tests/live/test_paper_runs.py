@@ -129,6 +129,7 @@ async def test_a_paper_run_needs_no_keys_trades_at_market_prices_and_ends_flat(
     assert summary["fills"] == len(paper.fills()) >= 4
     assert summary["final_equity"] == pytest.approx(paper.balance(), abs=1e-6)
     assert verify(paper.journal).ok
+    assert await asyncio.to_thread(run_command, ["audit", "replay", str(paper.journal)]) == 0
     orders = paper.sandbox.first.account
     assert not orders.orders
     assert not orders.trades
