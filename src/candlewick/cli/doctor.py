@@ -56,8 +56,9 @@ def doctor(
 ) -> int:
     """Look at everything a run would need, and say what to do about what is not well.
 
-    Nothing is changed and nothing is ordered. Exit code 0: no problem; 5: one with the exchange;
-    2: one on this machine.
+    Nothing is changed and nothing is ordered.
+
+    Exit code 0: no problem; 5: one with the exchange; 2: one on this machine.
     """
     report = _Report(console_for(), quiet=json)
     settings = _settings(
