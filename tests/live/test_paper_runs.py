@@ -238,12 +238,14 @@ async def test_keep_leaves_position_and_stop_for_the_next_run(paper: Paper) -> N
     left = await asyncio.to_thread(paper_account, paper.journal, paper.account, 0.0)
     stops = [order for order in left.orders if order.reduce_only]
     assert len(stops) == len(left.positions)
-    run = await paper.start("--candles", "1")
+    began = utc_now_ms()
+    run = await paper.start()
+    await paper.until(lambda: paper.count("account_snapshot", began) > 0)
+    run.send_signal(signal.SIGINT)
     output = await ended(run)
     assert run.returncode == 0, output
-    records = paper.records()
-    began = max(n for n, record in enumerate(records) if record["type"] == "engine_started")
-    resumed = next(r["data"] for r in records[began:] if r["type"] == "account_snapshot")
+    records = paper.records(began)
+    resumed = next(r["data"] for r in records if r["type"] == "account_snapshot")
     if left.positions:  # held still, or closed by its stop in the candles in between
         names = {order["client_id"] for order in resumed["orders"]}
         closed = {fill["client_id"] for fill in resumed["fills"]}
