@@ -173,7 +173,7 @@ async def test_an_engine_that_is_cut_off_is_asked_to_stop_and_made_good(
         proxy.point(bench)
         engine = await bench.start("run")
         await until_held(bench)
-        proxy.be_silent()
+        proxy.cut()
         async with guarded(direct, "--once", "--kill-hung") as guard:
             output = await ended(engine)
             assert engine.returncode == 6, output
