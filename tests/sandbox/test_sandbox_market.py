@@ -193,6 +193,49 @@ async def test_a_flowing_market_cannot_be_stepped(flowing: Flow) -> None:
     client = await flowing()
     with pytest.raises(ConfigError, match="moves by itself"):
         await client.sandbox.step()
+    with pytest.raises(ConfigError, match="moves by itself"):
+        client.sandbox.rest()
+
+
+async def test_a_market_can_be_ended_before_its_data(stepped: Start) -> None:
+    async with stepped(table_of([(50_000.0, 50_000.0, 50_000.0, 50_000.0)] * 9)) as client:
+        await client.sandbox.step()
+        await client.buy("0.02")
+        assert not client.sandbox.first.account.trades
+        client.sandbox.rest()
+        assert client.sandbox.has_ended
+        assert len(client.sandbox.first.account.trades) == 1
+        assert (await client.sandbox.step()).ended
+        await client.market("SELL", "0.02")  # it stands still, and still trades
+        assert await client.position() == 0.0
+
+
+async def test_the_price_that_makes_a_fill_is_told_before_the_fill(stepped: Start) -> None:
+    """A client that compares with the last price must not compare with one from before."""
+    rows = [(50_000.0,) * 4, (50_000.0,) * 4, (50_000.0, 50_010.0, 49_000.0, 49_100.0)]
+    async with stepped(table_of(rows)) as client:
+        market = await client.listen("/market/ws/btcusdt@kline_1m")
+        await market.ask("LIST_SUBSCRIPTIONS", [])
+        user = await client.user_stream()
+        await client.sandbox.step()
+        await client.buy("0.02")
+        assert (await client.sandbox.step()).told
+        await client.algo("SELL", "STOP_MARKET", triggerPrice="49500", quantity="0.02",
+                          reduceOnly="true")  # fmt: skip
+
+        async def prices() -> None:
+            while True:
+                await market.next()
+
+        reading = asyncio.create_task(prices())
+        while not (await client.sandbox.step()).told:
+            pass
+        told_by_then = [m["k"]["c"] for m in market.heard if m.get("e") == "kline"]
+        reading.cancel()
+        fill = await user.next(lambda m: m["e"] == "ORDER_TRADE_UPDATE" and m["o"]["S"] == "SELL"
+                               and m["o"]["x"] == "TRADE")  # fmt: skip
+        assert float(fill["o"]["L"]) == 49_500.0
+        assert float(told_by_then[-1]) == 49_500.0
 
 
 async def test_steps_over_the_control_endpoint(stepped: Start) -> None:
