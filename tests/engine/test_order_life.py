@@ -281,6 +281,8 @@ def test_a_cancel_that_came_too_late_is_no_end(play: Any, cancelled: Any) -> Non
     game.reject(entry, -2011)
     assert game.only(ENTRY).status is S.ACKNOWLEDGED, "the update that ends it is on its way"
     assert game.engine.is_closing, "and it is waited for"
+    game.update(entry, S.PARTIALLY_FILLED, filled=0.4)
+    assert game.engine.is_closing, "late news is not the end"
     game.fill_all(entry)
     assert game.quantity == 1.0
 

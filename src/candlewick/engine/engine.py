@@ -223,10 +223,10 @@ class TradingEngine(StoppingEngine):
             state.cancelling.discard(update.client_id)
             state.ending.add(update.client_id)  # it is final; another update says how
             return _NOTHING
-        if state.ending:
-            state.ending.discard(update.client_id)
         changed = apply_update(order, update)
         if changed is order:
+            if state.ending:
+                state.ending.discard(update.client_id)  # it was asked for, and rests still
             return _NOTHING
         desk.out.append(OrderChanged(changed, update.code, update.message))
         client_id = changed.client_id
