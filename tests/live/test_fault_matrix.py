@@ -23,7 +23,7 @@ async def alone(name: str, directory: Path, starting: asyncio.Lock) -> Played:
     """Play one fault."""
     faults, seed = ALONE[name], _NAMES.index(name)
     over_ws = goes_over_ws(faults, seed)
-    return await play(faults, seed, 40, directory, over_ws=over_ws, starting=starting)
+    return await play(faults, seed, 60, directory, over_ws=over_ws, starting=starting)
 
 
 async def mixed(seed: int, candles: int, directory: Path, starting: asyncio.Lock) -> Played:

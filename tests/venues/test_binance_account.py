@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -152,6 +153,21 @@ async def test_an_expired_listen_key_means_a_new_key_and_a_new_connection(
     assert exchange.listen_keys != [old]
     assert len(exchange.private) == 1
     await heard.until(lambda: venue.tally.events["listen_key_kept"] >= 1)
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.filterwarnings("error")
+async def test_a_venue_that_ends_while_it_changes_connections_leaves_none_open(
+    connect: Connect, turns: int
+) -> None:
+    venue, _ = await connect()
+    assert venue._account is not None
+    venue._account.keeper.renew("a test")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await venue.close()
+    del venue
+    gc.collect()  # a connection that was left open says so when it is thrown away
 
 
 async def test_a_stream_that_is_refused_is_tried_again_with_pauses(

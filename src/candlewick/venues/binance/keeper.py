@@ -76,6 +76,7 @@ class Keeper:
         self._on_down = on_down
         self._link: Link | None = None
         self._successor: Link | None = None
+        self._leaving: Link | None = None
         self._renewal: asyncio.Future[str] | None = None
         self.connections = 0
 
@@ -111,9 +112,15 @@ class Keeper:
             if self._streams:
                 await connection.subscribe(self._streams)
         except BaseException:
-            await link.close()
+            await self._leave(link)
             raise
         return link
+
+    async def _leave(self, link: Link) -> None:
+        """Close a connection; where that is cut short, `close` does it once more."""
+        self._leaving = link
+        await link.close()
+        self._leaving = None
 
     async def run(self) -> None:
         """Keep the stream alive until cancelled; what ``on_frame`` raises comes out of here."""
@@ -156,11 +163,11 @@ class Keeper:
             if link.reader.done():
                 self._link = None
                 if link.reader.exception() is not None:
-                    await link.close()  # reading has failed, the connection is there still
+                    await self._leave(link)  # reading has failed, the connection is there still
                 return link.reader.result()
             if self._renewal.done():
                 self._link = None
-                await link.close()
+                await self._leave(link)
                 return self._renewal.result()
             link, due_s = await self._replace(link, life_s, backoff)
 
@@ -184,17 +191,17 @@ class Keeper:
         self._successor = None
         is_silent = not new.connection.news and old.connection.news > before
         if new.reader.done() or (is_silent and not old.reader.done()):
-            await new.close()
+            await self._leave(new)
             self._tally.events[f"{self._name}_not_replaced"] += 1
             return old, backoff.next_s()
         self._link = new
-        await old.close()
+        await self._leave(old)
         self._tally.events[f"{self._name}_replaced"] += 1
         return new, life_s
 
     async def close(self) -> None:
         """Close the connections; for a keeper that does not run."""
-        for link in (self._link, self._successor):
+        for link in (self._link, self._successor, self._leaving):
             if link is not None:
                 await link.close()
-        self._link = self._successor = None
+        self._link = self._successor = self._leaving = None
