@@ -403,6 +403,27 @@ async def test_a_process_that_is_killed_in_the_middle_leaves_no_half_file(
     ]  # fmt: skip
 
 
+async def test_what_a_killed_process_has_left_of_a_finished_file_is_removed(
+    archive: ArchiveServer, fetch: Fetch, tmp_path: Path
+) -> None:
+    archive.put("2024-01", "2024-01-01", "2024-02-01")
+    await fetch("2024-01", "2024-01")
+    over = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await over.wait()
+    candles, notes = tmp_path / "candles", tmp_path / "candles" / ".download"
+    name = "BTCUSDT-1h-2024-01"
+    writing = notes / f"{name}.parquet.{os.getppid()}.part"
+    left = [
+        notes / f"{name}.zip", notes / f"{name}.zip.part", writing,
+        notes / f"{name}.parquet.{over.pid}.part", candles / f".{name}.parquet.{over.pid}.part",
+    ]  # fmt: skip
+    for path in left:
+        path.write_bytes(b"a part")
+    await fetch("2024-01", "2024-01")
+    assert [path for path in left if path.exists()] == [writing]
+    assert files(tmp_path) == [f"{name}.parquet"]
+
+
 async def test_the_rest_of_the_days_comes_from_an_exchange_and_backtests(
     archive: ArchiveServer, tmp_path: Path
 ) -> None:

@@ -140,6 +140,7 @@ class SymbolFilling:
         month = month_of(span.first)
         for holder in (month, span):
             if self._shelf.holds(self.symbol, self.interval, holder):
+                self._shelf.drop_remains(self.symbol, self.interval, holder)
                 if holder.is_month:
                     self._shelf.drop_days(self.symbol, self.interval, holder)
                 return holder
@@ -184,7 +185,7 @@ class SymbolFilling:
         self._shelf.put(loaded.table, span, path, source_sha256=checksum)
         if span.is_month:
             self._shelf.drop_days(self.symbol, self.interval, span)
-        zip_file.unlink(missing_ok=True)
+        self._shelf.drop_remains(self.symbol, self.interval, span)
 
     # -- REST ------------------------------------------------------------------------------------
 

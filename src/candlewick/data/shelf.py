@@ -100,6 +100,21 @@ class Shelf:
         self._held[path] = complete
         return path
 
+    def drop_remains(self, symbol: str, interval: str, span: Span) -> None:
+        """Remove what a fetch of this span has left behind: the archive's file, and parts of files.
+
+        A process that was killed has removed nothing; what a living one is writing stays.
+        """
+        archived = self.zip(symbol, interval, span)
+        archived.unlink(missing_ok=True)
+        archived.with_name(f"{archived.name}.part").unlink(missing_ok=True)
+        path = self.file(symbol, interval, span)
+        parts = (*self.directory.glob(f".{path.name}.*.part"), *self._notes.glob("*.part"))
+        for part in parts:
+            writer = part.suffixes[-2].removeprefix(".")
+            if part.name.removeprefix(".").startswith(path.name) and not _is_alive(writer):
+                part.unlink(missing_ok=True)
+
     def drop_days(self, symbol: str, interval: str, month: Span) -> None:
         """Remove the files of days that a month's file holds now."""
         for day in month.days():
@@ -108,3 +123,14 @@ class Shelf:
                 path.unlink(missing_ok=True)
                 self._note(path).unlink(missing_ok=True)
                 self._held.pop(path, None)
+
+
+def _is_alive(number: str) -> bool:
+    """True when a process has this number, and when it is no number."""
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
