@@ -52,6 +52,8 @@ class FakeExchange:
     def __init__(self) -> None:
         self.price = {"BTCUSDT": 50_000.0, "ETHUSDT": 3_000.0}
         self.skew_ms = 0
+        self.minute = 0  # in which the weight is counted
+        self.weight_limit = 2_400
         self.dual = False
         self.position: dict[str, float] = defaultdict(float)
         self.wallet = 10_000.0
@@ -140,6 +142,8 @@ class FakeExchange:
         body = (await request.read()).decode()
         raw = "&".join(filter(None, (request.query_string, body)))
         params = dict(parse_qsl(raw, keep_blank_values=True))
+        if self.now() // 60_000 != self.minute:
+            self.minute, self.weight = self.now() // 60_000, 0
         self.weight += 1
         headers = {"X-MBX-USED-WEIGHT-1M": str(self.weight), **self.answer_headers}
         try:
@@ -214,7 +218,7 @@ class FakeExchange:
             "serverTime": self.now(),
             "rateLimits": [
                 {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
-                 "limit": 2400},
+                 "limit": self.weight_limit},
                 {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 300},
                 {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": 1200},
             ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
@@ -27,6 +28,8 @@ _UNITS_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400
 _UNIT_LETTERS = {"SECOND": "S", "MINUTE": "M", "HOUR": "H", "DAY": "D"}
 _WEIGHT, _ORDERS = "REQUEST_WEIGHT", "ORDERS"
 _HEADERS = {_WEIGHT: "X-MBX-USED-WEIGHT-", _ORDERS: "X-MBX-ORDER-COUNT-"}
+_log = logging.getLogger(__name__)
+_WORTH_TELLING_S = 5.0
 _BAN_S = {429: 60.0, 418: 120.0}  # where the answer does not say
 _DEFAULTS = (
     RateLimit(_WEIGHT, "MINUTE", 1, 2_400),
@@ -138,6 +141,7 @@ class Limits:
 
     Opening orders get ``entry_share`` of the order limits, so that closing ones always find room;
     what the exchange counts for others on the same address or account is known from the headers.
+    ``max_wait_s`` is how long what is neither an order nor a cancel waits for room.
     """
 
     def __init__(self, settings: BinanceSettings, clock: ServerClock) -> None:
@@ -145,6 +149,7 @@ class Limits:
         self._settings = settings
         self.windows = [Window(rule) for rule in _DEFAULTS]
         self._blocked_until = 0.0  # monotonic seconds
+        self.max_wait_s = settings.max_wait_s
         self.waits = 0
         self.bans = 0
 
@@ -222,6 +227,8 @@ class Limits:
                     f"the exchange's limits leave no room for {wait_s:.1f} s more", wait_s
                 )
             self.waits += 1
+            if wait_s > _WORTH_TELLING_S:
+                _log.warning("the exchange's limits leave no room: waiting for %.0f s", wait_s)
             await asyncio.sleep(wait_s)
         taken = []
         for window in self.windows:
@@ -234,7 +241,7 @@ class Limits:
         if urgency is Urgency.CLOSE:
             return float("inf")
         settings = self._settings
-        return settings.max_entry_delay_s if urgency is Urgency.OPEN else settings.max_wait_s
+        return settings.max_entry_delay_s if urgency is Urgency.OPEN else self.max_wait_s
 
     def _wait_s(self, weight: int, orders: int, urgency: Urgency) -> float:
         """How long the request has to wait; 0.0 when there is room. All windows are up to date."""

@@ -105,7 +105,7 @@ class RestClient:
             samples = []
             for _ in range(_CLOCK_SAMPLES):
                 sent = time.monotonic_ns()
-                answer = await self.call(endpoints.TIME)
+                answer = await self.call(endpoints.TIME, weight=0)  # before the limits are known
                 samples.append((sent, time.monotonic_ns(), answer.serverTime))
             self._clock.learn(samples)
             self._synced = time.monotonic()
@@ -142,7 +142,7 @@ class RestClient:
                 await self.sync_clock()
             except RateLimited as error:
                 repeats = endpoint.repeatable and backoff.attempts + 1 < _ATTEMPTS
-                if not repeats or error.wait_s > self._settings.max_wait_s:
+                if not repeats or error.wait_s > self._limits.max_wait_s:
                     raise
                 backoff.attempts += 1  # the limits make it wait
             except OutcomeUnknown:

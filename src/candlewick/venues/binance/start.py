@@ -28,7 +28,7 @@ async def fetch_instruments(
     Raises:
         VenueError: a symbol cannot be traded, or an answer cannot be had.
     """
-    info = await rest.call(endpoints.INFO)
+    info = await rest.call(endpoints.INFO, weight=0)  # what the limits are is not known before
     limits.adopt(info.rateLimits)
     known = {listed.symbol: listed for listed in info.symbols}
     found = {}

@@ -44,6 +44,7 @@ __all__ = ["BinanceVenue"]
 Part = TypeVar("Part")
 
 _log = logging.getLogger(__name__)
+_START_WAIT_S = 65.0  # a minute's limits may be used up by what ran before: they are waited for
 _MOST_SYMBOLS = 500  # two streams each, and a connection carries 1,024
 
 
@@ -87,6 +88,7 @@ class BinanceVenue:
         self.tally = Tally(on_malformed, self._redacted)
         self.clock = EventClock(ServerClock())
         self.limits = Limits(settings, self.clock.server)
+        self.limits.max_wait_s = max(settings.max_wait_s, _START_WAIT_S)
         self.rest = RestClient(settings, keys, self.clock.server, self.limits, self.tally)
         self._source = CandleSource(self.rest, self.tally)
         self._sequences: dict[tuple[str, str], CandleSequence] = {}
@@ -181,6 +183,7 @@ class BinanceVenue:
         except BaseException:
             await self.close()
             raise
+        self.limits.max_wait_s = self.settings.max_wait_s
 
     def _market_feed(self, sequences: Sequence[CandleSequence]) -> MarketFeed:
         return MarketFeed(
