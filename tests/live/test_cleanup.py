@@ -133,6 +133,25 @@ async def test_a_close_that_is_refused_is_tried_again_with_pauses(
     assert "again" in steps(tmp_path)
 
 
+async def test_a_stop_does_not_wait_for_an_answer_that_takes_its_time(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The account is being asked for, and no answer comes: the cleanup begins all the same."""
+
+    async def script(player: Player) -> None:
+        await hold(player)
+        sandbox.world.add_fault(
+            Fault(kind=K.SLOW, match="GET /fapi/v*/balance", delay_ms=600_000, count=1)
+        )
+        while not sandbox.world.faults.report()[0]["hit"]:  # noqa: ASYNC110 - the exchange has the question, nobody tells
+            await asyncio.sleep(0.01)
+
+    outcome, player = await play_on(sandbox, tmp_path, script)
+    assert outcome.exit_code is ExitCode.OK, outcome.problems
+    assert not player.held
+    assert player.system.venue.tally.events["requests_lost"] == 0  # type: ignore[attr-defined]
+
+
 async def test_at_the_deadline_it_alarms_and_keeps_the_protective_stops(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -146,7 +147,7 @@ class NetworkDriver:
         try:
             while not self._stopping.is_set():
                 self._wanted.clear()
-                done = await self._reconcile()
+                done = await self._reconcile_until(stopping)
                 if self._settings.only_clean_up:
                     return  # the cleanup asks again, and knows when to give up
                 delay = self._settings.reconcile_every_s if done else self._settings.retry_s
@@ -159,6 +160,17 @@ class NetworkDriver:
                     wanted.cancel()
         finally:
             stopping.cancel()
+
+    async def _reconcile_until(self, stopping: asyncio.Future[Any]) -> bool:
+        """Reconcile, and give that up when the system stops: an answer may take its time."""
+        asking = asyncio.ensure_future(self._reconcile())
+        try:
+            await asyncio.wait([stopping, asking], return_when=asyncio.FIRST_COMPLETED)
+            return asking.done() and await asking
+        finally:
+            if not asking.done():
+                asking.cancel()
+                await asyncio.wait([asking])
 
     def _show_the_past(self) -> None:
         engine, recorder = self.shell.engine, self.shell.recorder
