@@ -19,6 +19,7 @@ from candlewick.live.replay import replay
 from candlewick.models import OrderType
 from candlewick.sandbox import Sandbox
 from candlewick.sandbox.records import AlgoRecord, OrderRecord, TradeRecord
+from tests.live.books import EIGHT, Books, digits
 
 COMMAND = (sys.executable, "-c", "from candlewick.cli.main import main; main()")
 PROTECT_S = 3.0  # the default of risk.protect_within_ms
@@ -38,19 +39,14 @@ venue = "binance"
 cleanup_timeout_s = 20.0
 reconcile_every_s = 2.0
 """
-EIGHT = Decimal("0.00000001")  # the digits that the exchange tells
-
-
-def digits(value: float) -> Decimal:
-    """A figure as the exchange tells it."""
-    return Decimal(repr(value)).quantize(EIGHT)
 
 
 class Tail:
     """Reads a journal as it grows, each record once, without the package's own reader.
 
     ``of`` has the data of each type of record, ``fills`` what is known of fills, from the stream
-    and from snapshots, by trade id; ``known`` are the runs that have taken in the account.
+    and from snapshots, by trade id; ``known`` are the runs that have taken in the account;
+    ``books`` what the records come to.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -58,6 +54,7 @@ class Tail:
         self.of: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self.fills: dict[int, dict[str, Any]] = {}
         self.known: list[str] = []
+        self.books = Books()
         self.entered_after: list[tuple[str, int]] = []
         self._candles: dict[str, int] = {}
         self._run = ""
@@ -84,6 +81,7 @@ class Tail:
     def _take(self, record: dict[str, Any]) -> None:
         kind, data = record["type"], record["data"]
         self.of[kind].append(data)
+        self.books.take(kind, data)
         if kind == "engine_started":
             self._run = data["run_id"]
         elif kind == "account_snapshot":
@@ -178,9 +176,17 @@ class Bench:
             while not reached():  # noqa: ASYNC110 - there is no event across processes
                 await asyncio.sleep(0.01)
 
-    async def until_known(self, runs: int) -> None:
-        """Wait until so many runs have taken in the account."""
-        await self.until(lambda: len(self.tail.read().known) >= runs)
+    async def until_known(
+        self, runs: int, engine: asyncio.subprocess.Process | None = None
+    ) -> None:
+        """Wait until so many runs have taken in the account; ``engine`` must not end before."""
+
+        def is_over() -> bool:
+            return engine is not None and engine.returncode is not None
+
+        await self.until(lambda: is_over() or len(self.tail.read().known) >= runs)
+        if engine is not None and is_over():
+            raise AssertionError(f"it has ended with {engine.returncode}: {await ended(engine)}")
 
     async def watch(self) -> None:
         """Measure how long positions are without a stop, until cancelled."""
@@ -223,20 +229,27 @@ class Bench:
             held[trade.symbol] = before + sign * digits(trade.quantity)
 
     async def until_booked(self) -> None:
-        """Wait until the journal has all trades that the exchange has now."""
+        """Wait until the journal has booked all trades that the exchange has now."""
         made = {trade.id for trade in self.trades}
-        await self.until(lambda: made <= self.tail.read().fills.keys())
+        await self.until(lambda: made <= self.tail.read().books.booked)
 
     def check_fills(self) -> None:
-        """Fills, fees and realised profit are the exchange's, to the last digit, and no more."""
-        fills = dict(self.tail.read().fills)
-        for trade in self.trades:
-            fill = fills.pop(trade.id)
+        """Fills, fees and realised profit are the exchange's, to the last digit, and no more.
+
+        Also while an engine trades: it is about the fills that the journal has.
+        """
+        tail = self.tail.read()
+        trades = {trade.id: trade for trade in self.trades}
+        assert tail.fills.keys() <= trades.keys()
+        for trade_id, fill in tail.fills.items():
+            trade = trades[trade_id]
             assert digits(fill["price"]) == digits(trade.price)
             assert digits(fill["quantity"]) == digits(trade.quantity)
             assert digits(fill["fee"]) == digits(trade.commission)
             assert digits(fill["realized"]) == digits(trade.realized)
-        assert not fills
+        booked = [trades[trade_id] for trade_id in tail.books.booked]
+        earned = sum((digits(t.realized) - digits(t.commission) for t in booked), Decimal(0))
+        assert abs(tail.books.earned - earned) < EIGHT * (1 + len(booked)), tail.books.adoptions
 
     def check_replay(self) -> None:
         """Every run makes the same decisions again."""

@@ -59,6 +59,7 @@ async def torture(bench: Bench, rounds: int, seed: int) -> None:
     assert engine.returncode == 0, output
     assert bench.is_flat
     bench.check_journal()
+    await bench.until_booked()
     bench.check_fills()
     bench.check_profit()
     bench.check_replay()
@@ -68,13 +69,14 @@ async def after_start(
     bench: Bench, engine: asyncio.subprocess.Process, known: int, where: str
 ) -> int:
     """A start makes good what the crash has left; returns how many runs knew the account."""
-    await bench.until_known(known + 1)
+    await bench.until_known(known + 1, engine)
     watching = asyncio.create_task(bench.watch())
     try:
         await bench.until(bench.is_protected, PROTECT_S + LATE_S)
         await bench.until_booked()
         assert engine.returncode is None, f"{where}: {await ended(engine)}"
         bench.check_journal()
+        bench.check_fills()
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
