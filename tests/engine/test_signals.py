@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from candlewick.engine import EngineState, StopPolicy
+from candlewick.engine import Decision, EngineState, StopPolicy
 from candlewick.models import (
+    Candle,
     Instrument,
     OrderPurpose,
     OrderStatus,
@@ -25,6 +26,7 @@ from candlewick.risk import DenialCode
 from candlewick.strategies import Strategy
 
 BUY, SELL, CLOSE, MOVE_STOP, CANCEL = SignalAction
+MINUTE = 60_000
 
 
 class Raises(Strategy):
@@ -67,6 +69,13 @@ def _entry_pending(play: Any) -> Any:
     game = play()
     game.enter()
     game.signal(size=1.0)
+    return game
+
+
+def _position_grew(play: Any) -> Any:
+    game = play()
+    game.hold()
+    game.signal(size=1.0, held=0.0)
     return game
 
 
@@ -131,6 +140,7 @@ SCENES: dict[DenialCode, Callable[[Any], Any]] = {
     DenialCode.MAX_POSITION: _signal(size=11.0, limits={"max_position": 1_000.0}),
     DenialCode.NO_POSITION: _signal(action=CLOSE),
     DenialCode.NO_PRICE: _signal(size=1.0, market=0.0),
+    DenialCode.POSITION_GREW: _position_grew,
     DenialCode.SIZE_INVALID: _signal(size=float("nan")),
     DenialCode.SIZE_TOO_LARGE: _signal(size=200.001),
     DenialCode.SIZE_TOO_SMALL: _signal(size=0.009),
@@ -160,6 +170,81 @@ def test_the_scenes_cover_every_code_but_the_shells_own() -> None:
         DenialCode.TRIGGER_PASSED,
         DenialCode.WITHDRAWN,
     }
+
+
+# -- what was true when it was asked for -----------------------------------------------------------
+
+
+class BuysWhenFlat(Strategy):
+    """Buys bitcoin at every candle, of whatever symbol, at which none is held."""
+
+    def on_candle(self, candle: Candle) -> None:
+        if self.position_of("BTCUSDT").is_flat:
+            self.buy("BTCUSDT", size=1.0, stop=candle.close * 0.9)
+
+
+def _signals(decisions: Sequence[Decision]) -> list[Signal]:
+    return [decision for decision in decisions if isinstance(decision, Signal)]
+
+
+def test_an_entry_that_is_filled_before_the_next_signals_turn_is_not_doubled(
+    play: Any, sent: Any
+) -> None:
+    """Both signals were queued while the position was flat: the second one's wish is fulfilled."""
+    game = play(BuysWhenFlat(), price=0.0, symbols=("BTCUSDT", "ETHUSDT"))
+    (first,) = _signals(game.candle(100.0))
+    game.candles = 0  # the other symbol's candle closes in the same moment
+    (second,) = _signals(game.candle(100.0, "ETHUSDT"))
+    (entry,) = sent(game.take(game.engine.on_signal(first)))
+    game.acknowledge(entry)
+    game.fill_all(entry)
+    assert game.quantity == 1.0
+    assert sent(game.take(game.engine.on_signal(second))) == []
+    assert game.denials[-1].code is DenialCode.POSITION_GREW
+    assert game.quantity == 1.0
+
+
+def test_an_entry_that_knows_of_the_position_adds_to_it(play: Any, sent: Any) -> None:
+    game = play(max_leverage=10.0)
+    game.hold()
+    (entry,) = sent(game.signal(size=1.0, held=1.0))
+    assert entry.purpose is OrderPurpose.ENTRY
+
+
+def test_an_entry_that_was_to_turn_a_position_round_goes_out_when_that_is_gone(
+    play: Any, sent: Any
+) -> None:
+    game = play()
+    game.hold()
+    (close,) = sent(game.signal(SELL, size=2.0, held=1.0))
+    game.acknowledge(close)
+    (entry,) = [o for o in sent(game.fill_all(close)) if o.purpose is OrderPurpose.ENTRY]
+    assert (entry.side, entry.quantity) == (Side.SELL, 2.0)
+
+
+def test_signals_of_candles_that_were_missed_enter_no_position(play: Any, sent: Any) -> None:
+    """After an interruption missed candles come all at once: only what the newest asks is done."""
+    game = play(BuysWhenFlat(), price=0.0)
+    late = StreamStatus(StreamKind.MARKET, StreamState.LIVE, 5 * MINUTE + 20, reason="back")
+    game.engine.on_stream(late)
+    asked = [signal for _ in range(5) for signal in _signals(game.candle(100.0))]
+    assert [signal.time for signal in asked] == [n * MINUTE - 1 for n in range(1, 6)]
+    for signal in asked[:-1]:
+        assert sent(game.take(game.engine.on_signal(signal))) == []
+        assert game.denials[-1].code is DenialCode.STALE_DATA
+    (entry,) = sent(game.take(game.engine.on_signal(asked[-1])))
+    assert entry.purpose is OrderPurpose.ENTRY
+
+
+def test_a_late_candles_close_is_carried_out(play: Any, sent: Any) -> None:
+    game = play()
+    game.hold()
+    late = Signal("BTCUSDT", CLOSE, game.engine.now)
+    game.engine.on_stream(
+        StreamStatus(StreamKind.MARKET, StreamState.LIVE, game.engine.now + 10 * MINUTE)
+    )
+    (close,) = sent(game.take(game.engine.on_signal(late)))
+    assert close.purpose is OrderPurpose.CLOSE
 
 
 # -- closing, and turning round -------------------------------------------------------------------

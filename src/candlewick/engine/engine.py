@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import isclose
 
+import msgspec
+
 from candlewick.engine.decisions import (
     Decision,
     EngineState,
@@ -141,6 +143,8 @@ class TradingEngine(StoppingEngine):
             strategy.on_candle(candle)
         except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
             self._fail("on_candle", error)
+        if strategy._signals and now < self._desk.now:  # a candle that was late: so are its signals
+            strategy._signals = [msgspec.structs.replace(s, time=now) for s in strategy._signals]
         if strategy._signals or self._desk.out:
             return self._take()
         return _NOTHING
@@ -206,8 +210,14 @@ class TradingEngine(StoppingEngine):
         self.strategy.position = state.position
 
     def on_signal(self, signal: Signal) -> Sequence[Decision]:
-        """Size a signal into orders, or deny it."""
-        self._entries.on_signal(signal, self.state, self.equity)
+        """Size a signal into orders, or deny it; an entry that a candle asked for whose successor
+        should have closed meanwhile comes too late.
+        """
+        age_ms = self._desk.now - signal.time
+        if age_ms >= self._interval_ms and signal.action.side is not None:
+            self._entries.deny_late(signal, age_ms)
+        else:
+            self._entries.on_signal(signal, self.state, self.equity)
         return self._take()
 
     def on_order_update(self, update: OrderUpdate) -> Sequence[Decision]:

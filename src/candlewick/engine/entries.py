@@ -46,6 +46,10 @@ class Entries:
         else:
             self.cancel_entries(state)
 
+    def deny_late(self, signal: Signal, age_ms: int) -> None:
+        """Deny an entry that was asked for too long ago, as candles that were missed are late."""
+        self._deny(signal, DenialCode.STALE_DATA, age_ms=age_ms)
+
     def blocked(self, state: SymbolState, engine_state: EngineState) -> DenialCode | None:
         """Why no entry may be sent now; asked when deciding and again when sending."""
         if engine_state is EngineState.STOPPING or engine_state is EngineState.STOPPED:
@@ -118,6 +122,10 @@ class Entries:
             self._deny(signal, DenialCode.ENTRY_PENDING)
             return
         held = state.position.quantity
+        asked_at = signal.held
+        if asked_at is not None and side.sign * held > max(0.0, side.sign * asked_at):
+            self._deny(signal, DenialCode.POSITION_GREW, held=held, asked_at=asked_at)
+            return
         if side.sign * held < 0.0:
             state.after_close = signal
             self.exits.close(state, signal.reason or "reversed")

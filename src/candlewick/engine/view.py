@@ -12,7 +12,7 @@ from candlewick.engine.exits import Exits
 from candlewick.engine.reconciliation import Reconciler
 from candlewick.engine.symbol import SymbolState
 from candlewick.errors import ValidationError
-from candlewick.models import History, Instrument, Order, Position
+from candlewick.models import History, Instrument, Order, Position, interval_ms
 from candlewick.models.members import CLOSE, ENTRY
 from candlewick.risk import DenialCode, Guardrails, RiskSettings
 from candlewick.strategies import Strategy
@@ -55,6 +55,7 @@ class EngineView:
         self.strategy = strategy
         self.run_id = run_id
         self.interval = interval
+        self._interval_ms = interval_ms(interval)
         self.balance = balance
         self.equity = balance
         self.state = EngineState.STARTING

@@ -147,7 +147,9 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     ``size`` is in base units, ``risk`` a fraction of equity lost when the stop is hit; at most
     one of them is set, 0.0 means "not given". Prices are 0.0 where not given. ``price`` makes
     the entry a limit order. ``trail`` and ``target_trail`` are the distances of a trailing stop,
-    and of a target that trails once its price is reached, as fractions of the price.
+    and of a target that trails once its price is reached, as fractions of the price. ``held`` is
+    the quantity of the position (signed, base units) that the strategy knew of when it asked; None
+    where nobody has said.
     """
 
     symbol: str
@@ -160,7 +162,7 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     target: float = 0.0
     trail: float = 0.0
     reason: str = ""
-    sequence: int = 0
+    held: float | None = None
     target_trail: float = 0.0
 
 

@@ -26,6 +26,7 @@ class DenialCode(StrEnum):
     MAX_POSITION = "max_position"
     NO_POSITION = "no_position"
     NO_PRICE = "no_price"
+    POSITION_GREW = "position_grew"
     SIZE_INVALID = "size_invalid"
     SIZE_TOO_LARGE = "size_too_large"
     SIZE_TOO_SMALL = "size_too_small"
@@ -57,6 +58,7 @@ _EXPLANATIONS = {
     DenialCode.MAX_POSITION: "The position would exceed risk.max_position.",
     DenialCode.NO_POSITION: "There is no position to close or to move a stop of.",
     DenialCode.NO_PRICE: "No price of this symbol is known yet.",
+    DenialCode.POSITION_GREW: "The position has grown since the entry was asked for.",
     DenialCode.SIZE_INVALID: "A size, risk, price or distance is negative, too large or no number.",
     DenialCode.SIZE_TOO_LARGE: "The quantity is above the exchange's maximum for one order.",
     DenialCode.SIZE_TOO_SMALL: "The quantity is below the exchange's minimum after rounding.",

@@ -241,9 +241,14 @@ class Strategy:
             raise StrategyError(
                 f"{type(self).__name__}.{action}: give size={size!r} or risk={risk!r}, not both"
             )
+        held: float | None = None
+        if not symbol or symbol == self._symbol:
+            held = self.position.quantity
+        elif symbol in self.symbols:
+            held = self._account.position_of(symbol).quantity
         self._signals.append(
             Signal(
                 symbol or self._symbol, action, self._account.now,
-                size, risk, price, stop, target, trail, reason, 0, target_trail,
+                size, risk, price, stop, target, trail, reason, held, target_trail,
             )
         )  # fmt: skip
