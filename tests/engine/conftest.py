@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from candlewick.engine import Cancel, Decision, PositionChanged, Submit, Trade, TradingEngine
+from candlewick.engine import Decision, PositionChanged, Submit, Trade, TradingEngine
 from candlewick.models import (
     Candle,
     Fill,
@@ -21,10 +21,10 @@ from candlewick.models import (
 )
 from candlewick.risk import Denial, RiskSettings
 from candlewick.strategies import Strategy
+from tests.engine.picking import cancels_in, of, orders_in
 
 SYMBOL = "BTCUSDT"
 MINUTE = 60_000
-T = TypeVar("T")
 
 
 class Played:
@@ -145,20 +145,6 @@ class Played:
     @property
     def trades_made(self) -> list[Trade]:
         return of(Trade, self.log)
-
-
-def of(kind: type[T], decisions: Sequence[Decision]) -> list[T]:
-    return [decision for decision in decisions if isinstance(decision, kind)]
-
-
-def orders_in(decisions: Sequence[Decision]) -> list[Order]:
-    """The orders that are to be sent."""
-    return [submit.order for submit in of(Submit, decisions)]
-
-
-def cancels_in(decisions: Sequence[Decision]) -> list[str]:
-    """The client ids of the orders that are to be cancelled."""
-    return [cancel.order.client_id for cancel in of(Cancel, decisions)]
 
 
 def positions_in(decisions: Sequence[Decision]) -> list[float]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-from candlewick.engine import Cancel, Decision, Memory, Submit, TradingEngine
+from candlewick.engine import Decision, Memory, TradingEngine
 from candlewick.models import (
     AccountSnapshot,
     Candle,
@@ -22,21 +21,9 @@ from candlewick.models import (
 )
 from candlewick.risk import RiskSettings
 from candlewick.strategies import Strategy
+from tests.engine.picking import orders_in
 
 SYMBOL = "BTCUSDT"
-T = TypeVar("T")
-
-
-def of(kind: type[T], decisions: Sequence[Decision]) -> list[T]:
-    return [decision for decision in decisions if isinstance(decision, kind)]
-
-
-def sent(decisions: Sequence[Decision]) -> list[Order]:
-    return [submit.order for submit in of(Submit, decisions)]
-
-
-def cancelled(decisions: Sequence[Decision]) -> list[str]:
-    return [cancel.order.client_id for cancel in of(Cancel, decisions)]
 
 
 class Game:
@@ -106,16 +93,16 @@ class Game:
         signal = Signal(
             SYMBOL, SignalAction.BUY, self.now, **({"size": 1.0, "stop": 90.0} | wishes)
         )  # type: ignore[arg-type]
-        (order,) = sent(self.engine.on_signal(signal))
+        (order,) = orders_in(self.engine.on_signal(signal))
         return order
 
     def hold(self, **wishes: float) -> Order:
         """Enter, with all exits confirmed; returns the stop."""
         entry = self.enter(**wishes)
         self.acknowledge(entry)
-        (stop,) = sent(self.engine.on_fill(self.fill_of(entry)))
+        (stop,) = orders_in(self.engine.on_fill(self.fill_of(entry)))
         self.update(entry, OrderStatus.FILLED)
-        for target in sent(self.acknowledge(stop)):
+        for target in orders_in(self.acknowledge(stop)):
             self.acknowledge(target)
         return stop
 
@@ -123,7 +110,7 @@ class Game:
         return list(self.engine.on_signal(Signal(SYMBOL, SignalAction.CLOSE, self.now)))
 
     def move(self, stop: float) -> Order:
-        (order,) = sent(
+        (order,) = orders_in(
             self.engine.on_signal(Signal(SYMBOL, SignalAction.MOVE_STOP, self.now, stop=stop))
         )
         return order

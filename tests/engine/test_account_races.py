@@ -28,7 +28,8 @@ from candlewick.models import (
     StreamStatus,
 )
 from candlewick.risk import DenialCode
-from tests.engine.game import SYMBOL, Game, by_hand, cancelled, of, resting, sent
+from tests.engine.game import SYMBOL, Game, by_hand, resting
+from tests.engine.picking import cancels_in, of, orders_in
 
 # -- orders ---------------------------------------------------------------------------------------
 
@@ -39,9 +40,9 @@ def test_a_replacement_without_an_answer_that_is_listed_takes_the_place_of_the_o
     new = game.move(95.0)
     game.update(new, OrderStatus.UNKNOWN)
     decisions = game.tell(1.0, [resting(old), resting(new)])
-    assert cancelled(decisions) == [old.client_id]
+    assert cancels_in(decisions) == [old.client_id]
     game.update(old, OrderStatus.CANCELED)
-    assert sent([*game.tell(1.0, [resting(new)])]) == []
+    assert orders_in([*game.tell(1.0, [resting(new)])]) == []
     assert game.move(96.0).trigger_price == 96.0, "and it can be replaced in its turn"
 
 
@@ -49,9 +50,9 @@ def test_a_stop_that_ends_while_its_successor_is_under_way_is_not_sent_a_third_t
     game = Game()
     old = game.hold()
     new = game.move(95.0)
-    assert sent(game.update(old, OrderStatus.CANCELED)) == []
+    assert orders_in(game.update(old, OrderStatus.CANCELED)) == []
     assert game.engine.next_deadline > 0, "until the successor is confirmed"
-    assert sent(game.acknowledge(new)) == []
+    assert orders_in(game.acknowledge(new)) == []
     assert game.engine.next_deadline == 0
     assert [o.client_id for o in game.engine.orders_of(SYMBOL)] == [new.client_id]
 
@@ -60,7 +61,7 @@ def test_a_successor_that_is_cancelled_by_hand_leaves_the_old_stop_replaceable()
     game = Game()
     old = game.hold()
     new = game.move(95.0)
-    assert sent(game.update(new, OrderStatus.CANCELED)) == []
+    assert orders_in(game.update(new, OrderStatus.CANCELED)) == []
     assert [o.client_id for o in game.engine.orders_of(SYMBOL)] == [old.client_id]
     assert game.move(96.0).trigger_price == 96.0
 
@@ -82,7 +83,7 @@ def test_an_order_that_was_said_to_have_ended_and_rests_is_cancelled() -> None:
     entry = game.enter(price=95.0)
     game.update(entry, OrderStatus.REJECTED)
     decisions = game.tell(0.0, [resting(entry)], later=5_000)
-    assert cancelled(decisions) == [entry.client_id]
+    assert cancels_in(decisions) == [entry.client_id]
 
 
 def test_a_second_stop_of_ours_is_cancelled() -> None:
@@ -92,7 +93,7 @@ def test_a_second_stop_of_ours_is_cancelled() -> None:
         "cw-now-000099-stop", SYMBOL, Side.SELL, OrderType.STOP_MARKET, 1.0, trigger_price=80.0,
         reduce_only=True, status=OrderStatus.ACKNOWLEDGED,
     )  # fmt: skip
-    assert cancelled(game.tell(1.0, [resting(stop), stray])) == [stray.client_id]
+    assert cancels_in(game.tell(1.0, [resting(stop), stray])) == [stray.client_id]
 
 
 def test_the_stop_that_covers_most_is_claimed() -> None:
@@ -105,8 +106,8 @@ def test_the_stop_that_covers_most_is_claimed() -> None:
         for n, quantity in ((1, 0.5), (2, 1.0))
     )  # fmt: skip
     decisions = game.tell(1.0, [small, large])
-    assert cancelled(decisions) == [small.client_id]
-    assert sent(decisions) == []
+    assert cancels_in(decisions) == [small.client_id]
+    assert orders_in(decisions) == []
 
 
 def test_orders_of_others_are_told_of_once_and_left_alone() -> None:
@@ -133,7 +134,7 @@ def test_a_trade_younger_than_the_positions_in_the_same_answer_is_not_undone() -
     decisions = game.tell(1.0, fills=[trade], later=10)
     assert game.quantity == 0.0, "the trade is what is known last"
     assert len(of(AskAccount, decisions)) == 1, "the answer contradicts it: ask again"
-    assert sent(decisions) == []
+    assert orders_in(decisions) == []
     assert of(AskAccount, game.tell(0.0, later=100)) == []
 
 
@@ -159,7 +160,7 @@ def test_a_fill_that_is_told_after_the_position_was_adopted_with_it_counts_once(
     game.acknowledge(entry)
     fill = game.fill_of(entry, later=5)
     decisions = game.tell(1.0, [resting(entry)], later=10)
-    (stop,) = sent(decisions)
+    (stop,) = orders_in(decisions)
     assert stop.trigger_price == 90.0, "the open entry explains it: its plan holds"
     (changed,) = of(PositionChanged, decisions)
     assert changed.cause == ""
@@ -193,10 +194,10 @@ def test_fills_missed_before_a_restart_do_not_cost_the_stop_that_rests() -> None
     game = Game(remembered(OLD_ENTRY, OLD_STOP))
     fill = Fill(9, OLD_ENTRY.client_id, SYMBOL, Side.BUY, 100.0, 0.5, 0.0, game.now - 5)
     decisions = game.tell(1.0, [resting(OLD_STOP)], [fill])
-    (new,) = sent(decisions)
+    (new,) = orders_in(decisions)
     assert (new.quantity, new.trigger_price) == (1.0, 90.0)
-    assert cancelled(decisions) == [], "the old one stays until the new one is confirmed"
-    assert cancelled(game.acknowledge(new)) == [OLD_STOP.client_id]
+    assert cancels_in(decisions) == [], "the old one stays until the new one is confirmed"
+    assert cancels_in(game.acknowledge(new)) == [OLD_STOP.client_id]
 
 
 def test_a_replacement_under_way_at_the_crash_is_completed() -> None:
@@ -206,8 +207,8 @@ def test_a_replacement_under_way_at_the_crash_is_completed() -> None:
     )  # fmt: skip
     game = Game(remembered(OLD_STOP, new, stop=95.0))
     decisions = game.tell(0.5, [resting(OLD_STOP), resting(new)])
-    assert sent(decisions) == []
-    assert cancelled(decisions) == [OLD_STOP.client_id]
+    assert orders_in(decisions) == []
+    assert cancels_in(decisions) == [OLD_STOP.client_id]
 
 
 def test_a_replacement_that_never_arrived_leaves_the_old_stop() -> None:
@@ -217,10 +218,10 @@ def test_a_replacement_that_never_arrived_leaves_the_old_stop() -> None:
     )  # fmt: skip
     game = Game(remembered(OLD_STOP, new, stop=95.0))
     decisions = game.tell(0.5, [resting(OLD_STOP)])
-    assert cancelled(decisions) == []
+    assert cancels_in(decisions) == []
     assert [query.order.client_id for query in of(Query, decisions)] == [new.client_id]
     answer = game.update(new, OrderStatus.REJECTED)
-    assert cancelled(answer) == []
+    assert cancels_in(answer) == []
     assert game.engine.next_deadline == 0
 
 
@@ -239,12 +240,12 @@ def test_a_position_opened_by_hand_is_adopted_or_closed_as_the_policy_says(
         decisions = game.tell(1.0)
     (changed,) = of(PositionChanged, decisions)
     assert changed.cause
-    purposes = {order.purpose for order in sent(decisions)}
+    purposes = {order.purpose for order in orders_in(decisions)}
     if policy == "adopt":
         assert purposes == {OrderPurpose.STOP}
         return
     assert purposes == {OrderPurpose.STOP, OrderPurpose.CLOSE}
-    (close,) = [o for o in sent(decisions) if o.purpose is OrderPurpose.CLOSE]
+    (close,) = [o for o in orders_in(decisions) if o.purpose is OrderPurpose.CLOSE]
     assert (close.side, close.quantity, close.reduce_only) == (Side.SELL, 1.0, True)
 
 
@@ -255,9 +256,9 @@ def test_a_position_cut_by_others_is_followed_and_not_closed(client_id: str, pol
     stop = game.hold()
     cut = by_hand(Side.SELL, 0.4, client_id)
     decisions = list(game.engine.on_fill(game.fill_of(cut)))
-    (smaller,) = sent(decisions)
+    (smaller,) = orders_in(decisions)
     assert (smaller.purpose, smaller.quantity) == (OrderPurpose.STOP, 0.6)
-    assert cancelled(game.acknowledge(smaller)) == [stop.client_id]
+    assert cancels_in(game.acknowledge(smaller)) == [stop.client_id]
     alarms = [alarm.kind for alarm in of(Alarm, decisions)]
     assert alarms == ([] if client_id == "web_1" else [AlarmKind.CLOSED_BY_EXCHANGE])
 
@@ -270,7 +271,7 @@ def test_a_position_closed_by_others_leaves_nothing_resting(client_id: str, caus
     game = Game()
     stop = game.hold()
     decisions = list(game.engine.on_fill(game.fill_of(by_hand(Side.SELL, 1.0, client_id))))
-    assert cancelled(decisions) == [stop.client_id]
+    assert cancels_in(decisions) == [stop.client_id]
     (changed,) = of(PositionChanged, decisions)
     assert (changed.cause, changed.after.quantity) == (cause, 0.0)
 
@@ -280,8 +281,8 @@ def test_a_position_turned_round_by_hand_gets_a_stop_on_its_other_side() -> None
     stop = game.hold()
     decisions = list(game.engine.on_fill(game.fill_of(by_hand(Side.SELL, 3.0))))
     assert game.quantity == -2.0
-    assert stop.client_id in cancelled(decisions)
-    (new,) = sent(decisions)
+    assert stop.client_id in cancels_in(decisions)
+    (new,) = orders_in(decisions)
     assert (new.side, new.quantity, new.trigger_price) == (Side.BUY, 2.0, 110.0)
 
 
@@ -293,4 +294,4 @@ def test_an_entry_that_only_reduces_what_others_hold_brings_no_plan_of_its_own()
     assert game.quantity == -2.0
     stops = [o for o in game.engine.orders_of(SYMBOL) if o.purpose is OrderPurpose.STOP]
     assert {(o.side, o.trigger_price) for o in stops} == {(Side.BUY, 110.0)}
-    assert cancelled(decisions) == []
+    assert cancels_in(decisions) == []

@@ -7,7 +7,8 @@ import pytest
 from candlewick.engine import Alarm, AlarmKind, AskAccount
 from candlewick.models import Order, OrderPurpose, OrderStatus
 from candlewick.risk import DenialCode
-from tests.engine.game import Game, cancelled, of, resting, sent
+from tests.engine.game import Game, resting
+from tests.engine.picking import cancels_in, of, orders_in
 
 ENTRY, STOP, TARGET, CLOSE = OrderPurpose
 ANY_ENTRY = Order("cw-now-1-entry", "BTCUSDT", "buy", "market", 1.0)  # type: ignore[arg-type]
@@ -16,7 +17,7 @@ ANY_ENTRY = Order("cw-now-1-entry", "BTCUSDT", "buy", "market", 1.0)  # type: ig
 def entered(game: Game, **wishes: float) -> Order:
     """Fill an entry; returns the stop, which is not confirmed yet."""
     entry = game.enter(**wishes)
-    (stop,) = sent(game.engine.on_fill(game.fill_of(entry)))
+    (stop,) = orders_in(game.engine.on_fill(game.fill_of(entry)))
     game.update(entry, OrderStatus.FILLED)
     return stop
 
@@ -30,11 +31,11 @@ def test_a_target_goes_with_its_stop_and_comes_back_with_the_next(end: OrderStat
     stop = game.hold(target=120.0)
     (target,) = [o for o in game.engine.orders_of("BTCUSDT") if o.purpose is TARGET]
     decisions = game.update(stop, end)
-    (again,) = sent(decisions)
+    (again,) = orders_in(decisions)
     assert again.purpose is STOP
-    assert cancelled(decisions) == [target.client_id]
+    assert cancels_in(decisions) == [target.client_id]
     game.update(target, OrderStatus.CANCELED)
-    (back,) = sent(game.acknowledge(again))
+    (back,) = orders_in(game.acknowledge(again))
     assert (back.purpose, back.trigger_price) == (TARGET, 120.0)
 
 
@@ -63,9 +64,9 @@ def test_the_time_without_a_stop_grows_until_there_is_one() -> None:
 def test_a_close_for_want_of_a_stop_is_verified_before_the_next_entry() -> None:
     game = Game()
     stop = entered(game)
-    (close,) = sent(game.engine.on_timer(game.engine.next_deadline))
+    (close,) = orders_in(game.engine.on_timer(game.engine.next_deadline))
     decisions = list(game.engine.on_fill(game.fill_of(close)))
-    assert cancelled(decisions) == [stop.client_id]
+    assert cancels_in(decisions) == [stop.client_id]
     (asked,) = of(AskAccount, decisions)
     assert "no confirmed stop in time" in asked.reason
     assert game.engine.refuses(ANY_ENTRY) is DenialCode.UNKNOWN_STATE
@@ -78,7 +79,7 @@ def test_a_close_for_want_of_a_stop_is_verified_before_the_next_entry() -> None:
 def test_an_account_that_still_holds_after_the_close_is_believed_and_closed_again() -> None:
     game = Game()
     entered(game)
-    (close,) = sent(game.engine.on_timer(game.engine.next_deadline))
+    (close,) = orders_in(game.engine.on_timer(game.engine.next_deadline))
     game.engine.on_fill(game.fill_of(close))
     game.update(close, OrderStatus.FILLED)
     game.tell(1.0, later=5_000)
@@ -89,15 +90,15 @@ def test_an_account_that_still_holds_after_the_close_is_believed_and_closed_agai
 def test_stop_and_close_are_both_tried_again_while_neither_succeeds() -> None:
     game = Game()
     order = entered(game)
-    while sent(decisions := game.update(order, OrderStatus.REJECTED, -4120)):
-        (order,) = sent(decisions)
+    while orders_in(decisions := game.update(order, OrderStatus.REJECTED, -4120)):
+        (order,) = orders_in(decisions)
         if order.purpose is CLOSE:
             break
     for _ in range(10):
-        if not (again := sent(game.update(order, OrderStatus.REJECTED, -1001))):
+        if not (again := orders_in(game.update(order, OrderStatus.REJECTED, -1001))):
             break
         (order,) = again
-    retried = sent(game.engine.on_timer(game.engine.next_deadline))
+    retried = orders_in(game.engine.on_timer(game.engine.next_deadline))
     assert {order.purpose for order in retried} == {STOP, CLOSE}
     stop = next(order for order in retried if order.purpose is STOP)
     game.acknowledge(stop)
@@ -108,7 +109,7 @@ def test_a_stop_that_is_cancelled_again_and_again_ends_in_a_close() -> None:
     game = Game()
     stop = game.hold()
     for _ in range(20):
-        (order,) = sent(game.update(stop, OrderStatus.CANCELED))
+        (order,) = orders_in(game.update(stop, OrderStatus.CANCELED))
         if order.purpose is CLOSE:
             break
         game.acknowledge(order)
@@ -134,38 +135,38 @@ def test_refusals_of_long_ago_do_not_count() -> None:
 def test_a_close_that_fails_for_good_is_told_once_and_tried_after_each_answer() -> None:
     game = Game()
     stop = game.hold()
-    (close,) = sent(game.close())
+    (close,) = orders_in(game.close())
     decisions = []
     while close:
         answered = game.update(close, OrderStatus.REJECTED, -1001)
         decisions += answered
-        close = next(iter(sent(answered)), None)  # type: ignore[assignment]
+        close = next(iter(orders_in(answered)), None)  # type: ignore[assignment]
     assert [alarm.kind for alarm in of(Alarm, decisions)] == [AlarmKind.CANNOT_CLOSE]
     assert game.engine.refuses(ANY_ENTRY) is DenialCode.UNKNOWN_STATE
     for _ in range(3):
         retried = game.tell(1.0, [resting(stop)], later=30_000)
-        (close,) = sent(retried)
+        (close,) = orders_in(retried)
         assert close.purpose is CLOSE
         again = game.update(close, OrderStatus.REJECTED, -1001)
         assert of(Alarm, again) == []
-        assert sent(again) == []
+        assert orders_in(again) == []
 
 
 def test_a_close_of_nothing_is_verified_with_the_account() -> None:
     game = Game()
     stop = game.hold()
-    (close,) = sent(game.close())
+    (close,) = orders_in(game.close())
     decisions = game.update(close, OrderStatus.REJECTED, -2022)
-    assert sent(decisions) == []
+    assert orders_in(decisions) == []
     assert len(of(AskAccount, decisions)) == 1
-    assert cancelled(game.tell(0.0, [resting(stop)])) == [stop.client_id]
+    assert cancels_in(game.tell(0.0, [resting(stop)])) == [stop.client_id]
     assert not game.unknown
 
 
 def test_a_close_of_nothing_that_the_account_contradicts_is_tried_again() -> None:
     game = Game()
     stop = game.hold()
-    (close,) = sent(game.close())
+    (close,) = orders_in(game.close())
     game.update(close, OrderStatus.REJECTED, -2022)
-    (again,) = sent(game.tell(1.0, [resting(stop)]))
+    (again,) = orders_in(game.tell(1.0, [resting(stop)]))
     assert again.purpose is CLOSE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import msgspec
 import pytest
@@ -39,6 +38,7 @@ from candlewick.models import (
 )
 from candlewick.risk import DenialCode
 from candlewick.strategies import Strategy
+from tests.engine.picking import of
 
 SYMBOL = "BTCUSDT"
 MINUTE = 60_000
@@ -86,13 +86,6 @@ def order(
         client_id, SYMBOL, side, type, quantity, trigger_price=trigger_price,
         reduce_only=type is not OrderType.LIMIT, status=OrderStatus.ACKNOWLEDGED, venue_id="77",
     )  # fmt: skip
-
-
-T = TypeVar("T")
-
-
-def of(kind: type[T], decisions: Sequence[Decision]) -> list[T]:
-    return [decision for decision in decisions if isinstance(decision, kind)]
 
 
 def enter(engine: TradingEngine) -> Order:

@@ -25,7 +25,8 @@ from candlewick.models import (
     Signal,
     SignalAction,
 )
-from tests.engine.game import SYMBOL, Game, of, resting
+from tests.engine.game import SYMBOL, Game, resting
+from tests.engine.picking import of
 
 STEPS = st.lists(
     st.tuples(
