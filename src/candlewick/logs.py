@@ -25,7 +25,7 @@ _PATIENCE_S = 10.0
 _FILE_BYTES = 10 * 1024 * 1024
 _FILES = 5
 _NAMED = re.compile(
-    r"(?i)((?:api[_-]?key|x-mbx-apikey|secret|signature|listen[_-]?key|token|password|passphrase)"
+    r"(?i)(?<!/)((?:api[_-]?key|x-mbx-apikey|secret|signature|listen[_-]?key|token|password|passphrase)"
     r"[\"']?\s*[=:]\s*[\"']?)([^\s\"'&,;}]+)"
 )
 _HIDDEN: set[str] = set()

@@ -46,6 +46,11 @@ def test_what_looks_like_a_secret_is_not_written(text: str) -> None:
     assert "***" in stream.getvalue()
 
 
+def test_the_name_of_a_request_is_no_secret() -> None:
+    text = "POST /fapi/v1/listenKey: ClientConnectorError (Connect call failed)"
+    assert redacted(text) == text
+
+
 def test_a_known_secret_is_hidden_wherever_it_stands() -> None:
     hide("correct horse battery staple")
     assert redacted("it is correct horse battery staple!") == "it is ***!"

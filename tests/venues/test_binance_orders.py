@@ -307,6 +307,22 @@ async def test_a_stream_that_never_tells_of_an_order_is_replaced(
     assert venue.tally.events["account_suspected"] == 1
 
 
+async def test_a_stream_is_replaced_once_for_all_the_orders_that_it_has_not_told_of(
+    exchange: FakeExchange, connect: Connect
+) -> None:
+    venue, heard = await connect(stale_after_s=0.3)
+    exchange.silent_fills = True
+    await venue.submit(market())
+    await asyncio.sleep(0.15)  # so that it is looked for while the stream is replaced, and after
+    orders = [market(f"cw-late-{number}") for number in range(3)]
+    for order in orders:
+        await venue.submit(order)
+        await asyncio.sleep(0.05)
+    await heard.until(lambda: not any("follow" in t.get_name() for t in asyncio.all_tasks()))
+    assert venue.tally.events["account_suspected"] == 1
+    assert venue.tally.events["account_connected"] == 2
+
+
 async def test_fills_that_are_lost_repeated_or_late_add_up_before_the_order_is_final(
     exchange: FakeExchange, connect: Connect
 ) -> None:

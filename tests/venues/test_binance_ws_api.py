@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from candlewick.models import Order, OrderType, Side
 from tests.venues.conftest import Connect
-from tests.venues.fake_exchange import FakeExchange, Json, LoseAnswer, Refusal, cut
+from tests.venues.fake_exchange import FakeExchange, Json, LoseAnswer, Refusal, cut, now_ms
 
 BTC = "BTCUSDT"
 
@@ -54,14 +56,17 @@ async def test_a_refusal_over_the_socket_is_a_refusal(
     assert (heard.statuses(order(1)), heard.updates[0].code) == (["rejected"], -2019)
 
 
+@pytest.mark.parametrize("names_its_own", [True, False])
 async def test_a_limit_over_the_socket_names_the_time(
-    exchange: FakeExchange, connect: Connect
+    exchange: FakeExchange, connect: Connect, names_its_own: bool
 ) -> None:
     venue, heard = await connect(orders_over_ws=True)
     await heard.until(lambda: venue.tally.events["order_connected"] == 1)
 
     def too_many(_: Json) -> None:
         data = {"serverTime": 1_000_000, "retryAfter": 1_030_000}
+        if not names_its_own:
+            data = {"retryAfter": now_ms() + 30_000}
         raise Refusal(429, -1003, "Too many requests", data)
 
     exchange.script("WS", "order.place", too_many)

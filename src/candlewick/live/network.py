@@ -22,17 +22,20 @@ from candlewick.models import (
     utc_now_ms,
 )
 from candlewick.venues import Venue
+from candlewick.venues.binance.backoff import Outage
 
 __all__ = ["NetworkDriver", "NetworkSettings"]
 
 _log = logging.getLogger(__name__)
+_MOST_PATIENT = 10.0  # times ``retry_s``
 
 
 class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a live run keeps its books in line with the exchange's.
 
     ``reconcile_every_s`` is the time between two snapshots of the account, ``retry_s`` that after
-    one which failed. ``candles`` ends the run after so many closed base candles; 0 means never.
+    one which failed, doubled up to ten times that while more fail. ``candles`` ends the run after
+    so many closed base candles; 0 means never.
     ``only_clean_up`` ends it once the account has been asked for: what is held is then treated as
     the stop policy says.
     """
@@ -81,6 +84,8 @@ class NetworkDriver:
         self._wanted = asyncio.Event()
         self._is_old = False  # true when what is being asked for may be from before a reconnect
         self._asked_at = 0.0
+        self._outage = Outage(_log)
+        self._retry_s = settings.retry_s
         self._since = since
         self._now = now
         self._shell: EngineShell | None = None
@@ -150,7 +155,7 @@ class NetworkDriver:
                 done = await self._reconcile_until(stopping)
                 if self._settings.only_clean_up:
                     return  # the cleanup asks again, and knows when to give up
-                delay = self._settings.reconcile_every_s if done else self._settings.retry_s
+                delay = self._settings.reconcile_every_s if done else self._retry_s
                 wanted = asyncio.ensure_future(self._wanted.wait())
                 try:
                     await asyncio.wait(
@@ -184,8 +189,11 @@ class NetworkDriver:
         try:
             snapshot = await self.snapshot()
         except Exception as error:  # noqa: BLE001 - it is asked again, entries stay blocked
-            _log.warning("the account could not be fetched: %s", error)
+            self._outage.failed(f"the account could not be fetched: {error}")
+            self._retry_s = min(2.0 * self._retry_s, _MOST_PATIENT * self._settings.retry_s)
             return False
+        self._outage.over("the account could be fetched again")
+        self._retry_s = self._settings.retry_s
         if self._is_old:
             return False  # the account's stream has come back meanwhile: ask again
         await self._hand_over(snapshot)

@@ -151,7 +151,9 @@ class WsApi:
             answer.pop("result", None)
             answer |= {"status": error.status, "error": error.as_json()}
             if isinstance(error, Throttled):
-                answer["error"]["data"] = {"retryAfter": self._retry_at(error)}
+                answer["error"]["data"] = {
+                    "serverTime": self._world.server_ms, "retryAfter": self._retry_at(error),
+                }  # fmt: skip
         if params.text("returnRateLimits", "true") != "false":
             answer["rateLimits"] = limits
         return answer

@@ -109,8 +109,13 @@ class AccountFeed:
         status = StreamStatus(StreamKind.ACCOUNT, state, self._clock.now(), reason)
         self._publish(Event(EventKind.STREAM_CHANGED, status, status.time))
 
-    def suspect(self, reason: str) -> None:
-        """Something shows that the stream does not tell everything: make another connection."""
+    def suspect(self, reason: str, since: float) -> None:
+        """The stream has not told all that came after ``since`` (monotonic seconds): make another
+        connection, unless that was done meanwhile.
+        """
+        connection = self.keeper.connection
+        if connection is None or connection.opened_at > since:
+            return
         self._tally.events["account_suspected"] += 1
         self.keeper.renew(reason)
 

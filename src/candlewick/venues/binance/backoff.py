@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+import time
 
-__all__ = ["Backoff"]
+__all__ = ["Backoff", "Outage"]
+
+_TOLD_EVERY_S = 60.0
 
 
 class Backoff:
@@ -35,3 +39,38 @@ class Backoff:
     async def pause(self) -> None:
         """Wait for the next pause."""
         await asyncio.sleep(self.next_s())
+
+
+class Outage:
+    """Something that fails again and again: told at first, then once a minute, and when it is over.
+
+    A whole night without a network must not bury all else in the log.
+    """
+
+    __slots__ = ("_log", "_since", "_tell_at")
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._since = 0.0
+        self._tell_at = 0.0
+
+    def begin(self) -> None:
+        """It has begun, and somebody else tells of it."""
+        self._since = self._since or time.monotonic()
+
+    def failed(self, text: str) -> None:
+        """Another attempt has failed."""
+        self.begin()
+        now = time.monotonic()
+        if now < self._tell_at:
+            self._log.debug("%s", text)
+            return
+        again = f" (for {now - self._since:.0f} s so far)" if self._tell_at else ""
+        self._log.warning("%s%s", text, again)
+        self._tell_at = now + _TOLD_EVERY_S
+
+    def over(self, text: str) -> None:
+        """An attempt has succeeded; silent where none had failed."""
+        if self._since:
+            self._log.info("%s after %.1f s", text, time.monotonic() - self._since)
+        self._since = self._tell_at = 0.0

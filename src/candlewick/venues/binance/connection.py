@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from candlewick.venues.binance.failures import OutcomeUnknown, Refused
+from candlewick.venues.binance.failures import OutcomeUnknown, Refused, reason_of
 from candlewick.venues.binance.settings import BinanceSettings
 
 __all__ = ["Connection"]
@@ -59,11 +59,8 @@ class Connection:
                 f"the {name} stream refused us: HTTP {error.status}", error.status
             ) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = (
-                "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-            )
             raise OutcomeUnknown(
-                f"the {name} stream cannot be reached: {reason}", sent=False
+                f"the {name} stream cannot be reached: {reason_of(error)}", sent=False
             ) from None
         return cls(settings, socket)
 

@@ -67,7 +67,7 @@ class Execution:
         resolver: Resolver,
         instruments: Mapping[str, Instrument],
         spawn: Spawn,
-        suspect: Callable[[str], None],
+        suspect: Callable[[str, float], None],
     ) -> None:
         self._settings = settings
         self._rest = rest
@@ -217,7 +217,7 @@ class Execution:
             return
         await asyncio.sleep(self._settings.stale_after_s)
         if not tracked.heard:
-            self._suspect(f"the stream has not told of {order.client_id}")
+            self._suspect(f"the stream has not told of {order.client_id}", tracked.sent_at)
 
     async def _until_final(self, tracked: Tracked) -> None:
         """Ask for an order until it has ended, less and less often."""

@@ -11,6 +11,7 @@ __all__ = [
     "Refused",
     "explain",
     "is_unknown",
+    "reason_of",
 ]
 
 
@@ -81,6 +82,15 @@ class OutcomeUnknown(VenueError):
     def __init__(self, message: str, code: int = 0, *, sent: bool = True) -> None:
         super().__init__(message, code)
         self.sent = sent
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a connection failed, as far as that is known, without the URL."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    cause = getattr(error, "strerror", None)
+    detail = f" ({cause})" if isinstance(cause, str) and cause else ""
+    return f"{type(error).__name__}{detail}"
 
 
 def is_unknown(status: int, code: int) -> bool:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from candlewick.errors import VenueError
-from candlewick.venues.binance.backoff import Backoff
+from candlewick.venues.binance.backoff import Backoff, Outage
 from candlewick.venues.binance.connection import Connection
 from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.tally import Tally
@@ -78,6 +78,7 @@ class Keeper:
         self._successor: Link | None = None
         self._leaving: Link | None = None
         self._renewal: asyncio.Future[str] | None = None
+        self._outage = Outage(_log)
         self.connections = 0
 
     @property
@@ -103,6 +104,7 @@ class Keeper:
     def _up(self) -> None:
         self.connections += 1
         self._tally.events[f"{self._name}_connected"] += 1
+        self._outage.over(f"the {self._name} stream is back")
         self._on_up(self.connections - 1)
 
     async def _open(self) -> Link:
@@ -132,13 +134,14 @@ class Keeper:
                         self._link = await self._open()
                     except VenueError as error:
                         self._tally.events[f"{self._name}_not_connected"] += 1
-                        _log.warning("the %s stream: %s", self._name, error)
+                        self._outage.failed(f"the {self._name} stream: {error}")
                         await backoff.pause()
                         continue
                     self._up()
                 reason = await self._keep(backoff)
                 self._tally.events[f"{self._name}_lost"] += 1
                 _log.warning("the %s stream is lost: %s", self._name, reason)
+                self._outage.begin()
                 self._on_down(reason)
                 await backoff.pause()
         finally:

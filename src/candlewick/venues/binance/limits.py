@@ -182,6 +182,7 @@ class Limits:
             wait_s = _BAN_S[status] if retry_after_s is None else retry_after_s
             self.block(wait_s)
             text = f"{name}: HTTP {status}, nothing may be sent for {wait_s:g} s"
+            _log.warning("%s", text)
             return RateLimited(text, wait_s, code or Code.TOO_MANY_REQUESTS)
         told = explain(name, code or status, message)
         if code == Code.TOO_MANY_ORDERS:

@@ -18,7 +18,7 @@ from candlewick.venues.binance.answers import ErrorAnswer
 from candlewick.venues.binance.backoff import Backoff
 from candlewick.venues.binance.clock import ServerClock
 from candlewick.venues.binance.endpoints import Endpoint, Security
-from candlewick.venues.binance.failures import Code, OutcomeUnknown, RateLimited, Refused
+from candlewick.venues.binance.failures import Code, OutcomeUnknown, RateLimited, Refused, reason_of
 from candlewick.venues.binance.keys import ApiKeys
 from candlewick.venues.binance.limits import Limits, Urgency
 from candlewick.venues.binance.settings import BinanceSettings
@@ -201,10 +201,7 @@ class RestClient:
 
     def _lost(self, endpoint: Endpoint[Any], error: BaseException, *, sent: bool) -> OutcomeUnknown:
         self._tally.events["requests_lost"] += 1
-        reason = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-        cause = getattr(error, "strerror", None)
-        detail = f" ({cause})" if isinstance(cause, str) and cause else ""
-        return OutcomeUnknown(f"{_name(endpoint)}: {reason}{detail}", sent=sent)
+        return OutcomeUnknown(f"{_name(endpoint)}: {reason_of(error)}", sent=sent)
 
     def _failure(
         self, endpoint: Endpoint[Any], status: int, headers: Any, body: bytes

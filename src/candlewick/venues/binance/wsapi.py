@@ -110,7 +110,7 @@ class WsApi:
         code = told.code if told is not None else 0
         self._tally.events[f"refused_{code or answer.status}"] += 1
         message = self._keys.redact(told.msg[:300]) if told is not None else ""
-        wait_s = _retry_after_s(told.data if told is not None else None)
+        wait_s = _retry_after_s(told.data if told is not None else None, self._clock.now())
         raise self._limits.failure(method, answer.status, code, message, wait_s)
 
     async def _send(self, method: str, params: Params) -> ApiAnswer:
@@ -133,11 +133,13 @@ class WsApi:
         return answer
 
 
-def _retry_after_s(data: dict[str, Any] | None) -> float | None:
-    """The answer names the time (UTC ms) from which requests are taken again, and its own."""
+def _retry_after_s(data: dict[str, Any] | None, now: int) -> float | None:
+    """The answer names the time (UTC ms) from which requests are taken again, and mostly its own;
+    ``now`` is the exchange's time otherwise.
+    """
     if data is None:
         return None
-    until, now = data.get("retryAfter"), data.get("serverTime")
-    if isinstance(until, int) and isinstance(now, int):
-        return max(0.0, (until - now) / 1e3)
-    return None
+    until, told = data.get("retryAfter"), data.get("serverTime")
+    if not isinstance(until, int):
+        return None
+    return max(0.0, (until - (told if isinstance(told, int) else now)) / 1e3)
