@@ -240,9 +240,7 @@ def test_a_late_candles_close_is_carried_out(play: Any, sent: Any) -> None:
     game = play()
     game.hold()
     late = Signal("BTCUSDT", CLOSE, game.engine.now)
-    game.engine.on_stream(
-        StreamStatus(StreamKind.MARKET, StreamState.LIVE, game.engine.now + 10 * MINUTE)
-    )
+    game.candle(100.0)
     (close,) = sent(game.take(game.engine.on_signal(late)))
     assert close.purpose is OrderPurpose.CLOSE
 

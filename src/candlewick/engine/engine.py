@@ -119,6 +119,8 @@ class TradingEngine(StoppingEngine):
             state.kept[candle.interval].append(candle)
         if candle.interval == self.interval:
             price = state.price = candle.close
+            if now > self._newest_close:
+                self._newest_close = now
             if self._held:
                 held = state.position
                 state.unrealized = held.quantity * (price - held.entry_price)
@@ -210,10 +212,10 @@ class TradingEngine(StoppingEngine):
         self.strategy.position = state.position
 
     def on_signal(self, signal: Signal) -> Sequence[Decision]:
-        """Size a signal into orders, or deny it; an entry that a candle asked for whose successor
-        should have closed meanwhile comes too late.
+        """Size a signal into orders, or deny it: an entry that was asked for at a candle comes too
+        late once the next one has closed.
         """
-        age_ms = self._desk.now - signal.time
+        age_ms = self._newest_close - signal.time
         if age_ms >= self._interval_ms and signal.action.side is not None:
             self._entries.deny_late(signal, age_ms)
         else:

@@ -56,6 +56,7 @@ class EngineView:
         self.run_id = run_id
         self.interval = interval
         self._interval_ms = interval_ms(interval)
+        self._newest_close = 0  # of all base candles, UTC ms
         self.balance = balance
         self.equity = balance
         self.state = EngineState.STARTING
