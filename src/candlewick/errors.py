@@ -75,7 +75,10 @@ class VenueError(CandlewickError):
         self.code = code
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint such as ``; did you mean 'fast'?``, or an empty string when nothing is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return a hint such as ``; did you mean 'fast'?``, or an empty string when nothing is near.
+
+    ``cutoff`` is the least likeness, from 0.0 to 1.0.
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""

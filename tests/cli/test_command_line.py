@@ -80,7 +80,7 @@ def test_options_change_fees_cash_and_parameters(tmp_path: Path) -> None:
     assert json.loads(slipped.stdout)["final_equity"] < result["final_equity"]
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_in_the_middle_leaves_a_flat_account(tmp_path: Path, name: str) -> None:
     process = started("run", "--speed", "30000", "--candles", "9000", cwd=tmp_path)
     assert process.stdout is not None

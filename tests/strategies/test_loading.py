@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from candlewick import Candle
 from candlewick.errors import ConfigError, StrategyError
 from candlewick.strategies import (
     BUILT_IN,
@@ -295,3 +297,89 @@ def test_a_class_that_cannot_be_made_says_why() -> None:
 
     with pytest.raises(StrategyError, match=r"Needy\(\) raised TypeError\(.*'period'"):
         build_strategy(Needy)
+
+
+# -- parameters that make no sense together ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "told"),
+    [
+        ("sma_cross", {"fast": "0"}, "SmaCross: fast=0 must be at least 1 and below slow=30"),
+        ("sma_cross", {"fast": -3}, "SmaCross: fast=-3 must be at least 1"),
+        ("sma_cross", {"fast": 30}, "SmaCross: fast=30 must be at least 1 and below slow=30"),
+        ("donchian_breakout", {"period": 0}, "DonchianBreakout: period=0 must be at least 1"),
+        ("donchian_breakout", {"atr_period": 0}, "atr_period=0 must be at least 1"),
+        ("donchian_breakout", {"stop_atr": "-1"}, "stop_atr=-1.0 must be above 0"),
+        ("donchian_breakout", {"target_atr": 0.0}, "target_atr=0.0 must be above 0"),
+        ("donchian_breakout", {"risk": 5.0}, "risk=5.0 must be a fraction of equity, as 0.01"),
+    ],
+)
+def test_the_built_in_strategies_check_their_parameters(
+    name: str, params: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        build_strategy(load_strategy(name), params)
+
+
+def test_a_strategy_checks_its_parameters_once_all_are_set() -> None:
+    class Band(Strategy):
+        low, high = 1, 5
+
+        def check_parameters(self) -> None:
+            if self.low >= self.high:
+                raise ValueError(f"low={self.low} is not below high={self.high}")
+
+    build_strategy(Band, {"low": 8, "high": 9})
+    with pytest.raises(ConfigError, match="Band: low=8 is not below high=5"):
+        build_strategy(Band, {"low": 8})
+
+
+def test_a_check_that_breaks_is_the_strategys_fault() -> None:
+    class Band(Strategy):
+        def check_parameters(self) -> None:
+            raise SystemExit
+
+    with pytest.raises(StrategyError, match=r"Band.check_parameters\(\) raised SystemExit\(\)"):
+        build_strategy(Band)
+
+
+# -- callbacks that would not be called -----------------------------------------------------------
+
+
+class Waits(Strategy):
+    async def on_candle(self, candle: Candle) -> None:  # type: ignore[override]
+        pass
+
+
+class Yields(Strategy):
+    def on_start(self):  # type: ignore[no-untyped-def]
+        yield 1
+
+
+class Value(Strategy):
+    on_stop = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name"), [(Waits, "on_candle"), (Yields, "on_start"), (Value, "on_stop")]
+)
+def test_a_callback_is_a_plain_function(strategy: type[Strategy], name: str) -> None:
+    told = f"{strategy.__name__}.{name} must be a plain function"
+    with pytest.raises(StrategyError, match=told):
+        build_strategy(strategy)
+
+
+def test_a_mistyped_on_candle_is_told() -> None:
+    class Mistyped(Strategy):
+        def on_candel(self, candle: Candle) -> None:
+            pass
+
+    with pytest.raises(StrategyError, match=r"has on_candel, .* did you mean on_candle\?"):
+        build_strategy(Mistyped)
+
+    class Both(Mistyped):
+        def on_candle(self, candle: Candle) -> None:
+            self.on_candel(candle)
+
+    build_strategy(Both)

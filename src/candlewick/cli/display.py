@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from rich.console import Console, Group
@@ -13,31 +14,34 @@ from rich.table import Table
 from rich.text import Text
 
 from candlewick.backtesting import utc
+from candlewick.cli.streams import lost
 from candlewick.live import Status
 
 __all__ = ["show"]
 
+_log = logging.getLogger(__name__)
 _PANEL_S = 0.25
 _LINE_S = 2.0
 
 
 async def show(status: Callable[[], Status], console: Console) -> None:
-    """Show the status until cancelled; the last state stays on the screen."""
+    """Show the status until cancelled, or until nobody can see it any more."""
     if console.is_terminal:
         await _panel(status, console)
     else:
         await _lines(status, console)
+    _log.warning("the output has gone (%s); the run goes on", lost(console.file))
 
 
 async def _panel(status: Callable[[], Status], console: Console) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        while True:
+        while lost(console.file) is None:
             live.update(panel_of(status()), refresh=True)
             await asyncio.sleep(_PANEL_S)
 
 
 async def _lines(status: Callable[[], Status], console: Console) -> None:
-    while True:
+    while lost(console.file) is None:
         await asyncio.sleep(_LINE_S)
         console.print(line_of(status()), soft_wrap=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from candlewick.cli import options
 from candlewick.cli.cleaning import clean_up
+from candlewick.cli.signals import stop_signals
 from candlewick.cli.summary import console_for
 from candlewick.cli.venues import Place, check_lasting, place_of
 from candlewick.config import Config
@@ -83,7 +83,7 @@ async def _watch(act: _Act, watch: GuardSettings, console: Console) -> Cleaned |
     """Guard until a signal comes; one that comes while it acts waits until that is done."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         loop.add_signal_handler(number, stopping.set)
     settings = act.settings
     directory = act.directory

@@ -9,6 +9,7 @@ from typing import Any
 
 from candlewick.__about__ import __version__
 from candlewick.cli.signals import StopSignals
+from candlewick.cli.streams import OutputLostError, keep_streams, lost
 from candlewick.errors import (
     CandlewickError,
     ExitCode,
@@ -34,6 +35,9 @@ COMMANDS = {
     "config": ("config", "Write or check a configuration file."),
 }
 
+# these go on when nobody reads what they print
+_DO_MORE_THAN_PRINT = frozenset({"run", "guard", "flatten", "sandbox"})
+
 _USAGE = """Usage: candlewick COMMAND [OPTIONS]
 
 Candlewick trades crypto perpetual futures: one engine from backtest to live.
@@ -47,7 +51,26 @@ Commands:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with a documented exit code."""
     StopSignals.keeps = True
-    sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    keep_streams(goes_on=bool(given) and given[0] in _DO_MORE_THAN_PRINT)
+    try:
+        code = run_command(given)
+        sys.stdout.flush()
+    except OutputLostError:
+        code = ExitCode.OK
+    sys.exit(_told(code))
+
+
+def _told(code: int) -> int:
+    """The exit code, where what a command has printed did not reach anybody.
+
+    A reader that has seen enough, as ``head`` has, is nothing wrong.
+    """
+    error = lost(sys.stdout)
+    if error is None or isinstance(error, BrokenPipeError):
+        return code
+    _complain(f"the output could not be written: {error.strerror}")
+    return code or ExitCode.UNEXPECTED
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -98,9 +121,6 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         return ExitCode.BAD_INPUT
     except typer.Abort:
         raise KeyboardInterrupt from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        return ExitCode.OK
     except CandlewickError as error:
         _complain(str(error))
         return _code_of(error)

@@ -1,4 +1,4 @@
-"""`StopSignals`: what Ctrl+C and SIGTERM do, from the first moment of a command to its last."""
+"""`StopSignals`: what Ctrl+C, SIGTERM and a terminal that goes do, all through a command."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ["StopSignals"]
+__all__ = ["StopSignals", "stop_signals"]
+
+
+def stop_signals() -> list[signal.Signals]:
+    """SIGINT, SIGTERM, and SIGHUP: the terminal has gone. ``nohup`` turns that one off."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 class StopSignals:
-    """Takes SIGINT and SIGTERM while it is entered.
+    """Takes the signals of `stop_signals` while it is entered.
 
     Before `begin` they interrupt: nothing has been touched. From then on the account may be, and
     they are handed to ``stop``, also those that came before it was set; it is called on the event
@@ -35,7 +43,7 @@ class StopSignals:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stop_signals():
             self._before[number] = signal.signal(number, self._take)
         return self
 

@@ -143,7 +143,9 @@ class TradingEngine(StoppingEngine):
         strategy = self.strategy
         try:
             strategy.on_candle(candle)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+        except KeyboardInterrupt:  # Ctrl+C, not the strategy
+            raise
+        except BaseException as error:  # noqa: BLE001 - `sys.exit` too: the positions come first
             self._fail("on_candle", error)
         if strategy._signals and now < self._desk.now:  # a candle that was late: so are its signals
             strategy._signals = [msgspec.structs.replace(s, time=now) for s in strategy._signals]
@@ -198,7 +200,9 @@ class TradingEngine(StoppingEngine):
                 if signals:
                     return None, self._take()
                 add(equity)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+        except KeyboardInterrupt:  # Ctrl+C, not the strategy
+            raise
+        except BaseException as error:  # noqa: BLE001 - `sys.exit` too: the positions come first
             self._fail("on_candle", error)
             return None, self._take()
         finally:
@@ -316,7 +320,9 @@ class TradingEngine(StoppingEngine):
                 self._show(state)
             try:
                 self.strategy.on_fill(fill)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+            except KeyboardInterrupt:  # Ctrl+C, not the strategy
+                raise
+            except BaseException as error:  # noqa: BLE001 - `sys.exit` too: the positions come first
                 self._fail("on_fill", error)
         if order is not None and order.status.is_final and booked >= order.filled:
             self._end_order(state, order, state.awaited[fill.client_id])

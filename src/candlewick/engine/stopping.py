@@ -42,7 +42,9 @@ class StoppingEngine(EngineView):
         """Tell the strategy that the run is over."""
         try:
             self.strategy.on_stop()
-        except Exception as error:  # noqa: BLE001 - there is nothing left to clean up
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - there is nothing left to clean up
             self.failure = self.failure or error
         self.strategy._signals.clear()
         self._change_state(EngineState.STOPPED, "stopped")
@@ -73,7 +75,7 @@ class StoppingEngine(EngineView):
             self._entries.cancel_entries(state)
             self._exits.close(state, reason)
 
-    def _fail(self, where: str, error: Exception) -> None:
+    def _fail(self, where: str, error: BaseException) -> None:
         self.failure = error
         self.strategy._signals.clear()
         self._halt(f"{type(self.strategy).__name__}.{where} raised {error!r}")
@@ -81,7 +83,9 @@ class StoppingEngine(EngineView):
     def _guarded(self, where: str, callback: object, *args: object) -> None:
         try:
             callback(*args)  # type: ignore[operator]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+        except KeyboardInterrupt:  # Ctrl+C, not the strategy
+            raise
+        except BaseException as error:  # noqa: BLE001 - `sys.exit` too: the positions come first
             self._fail(where, error)
 
     def _change_state(self, state: EngineState, reason: str) -> None:

@@ -60,7 +60,7 @@ class EngineView:
         self.balance = balance
         self.equity = balance
         self.state = EngineState.STARTING
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.fills_booked = 0
         self.orders_ended = 0
         self.symbols = {symbol: SymbolState(item) for symbol, item in instruments.items()}

@@ -6,6 +6,7 @@ It decides nothing. Every event and every decision is in the journal before it h
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from collections.abc import Callable, Iterable
 
@@ -34,6 +35,7 @@ from candlewick.venues import Venue
 
 __all__ = ["EngineShell", "LostEventError"]
 
+_log = logging.getLogger(__name__)
 _ORDER_KINDS = (EventKind.ORDER_UPDATED, EventKind.FILL_RECEIVED, EventKind.FUNDING_PAID)
 _QUEUE = 100_000
 _CANDLE_CLOSED = EventKind.CANDLE_CLOSED
@@ -80,6 +82,7 @@ class EngineShell:
         self.keeps_time = over_network
         self._on_fatal = on_fatal
         self._failure_recorded = False
+        self._told_of_state = False
         self._has_state = type(engine.strategy).save_state is not Strategy.save_state
         self._progress = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -171,8 +174,14 @@ class EngineShell:
             return
         try:
             self.recorder.strategy_state(strategy.save_state())
-        except Exception as error:  # noqa: BLE001 - a user's code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
             self.recorder.error(error, traceback.format_exc(), "save_state")
+            if not self._told_of_state:
+                self._told_of_state = True
+                _log.error(
+                    "save_state raised %r: what the strategy knows will not survive a restart",
+                    error,
+                )
 
     async def on_signal_generated(self, event: Event) -> None:
         """A signal's turn has come: let the engine size it or deny it."""

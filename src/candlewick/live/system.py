@@ -247,8 +247,9 @@ class TradingSystem:
         if self._halting is not None:
             self._halting.cancel()
             await asyncio.wait([self._halting])
-        policy = self.settings.on_stop if self.engine.failure is None else StopPolicy.FLATTEN
-        reason = str(self.engine.failure or self.stop_reason or END_OF_DATA)
+        failure = self.engine.failure
+        policy = self.settings.on_stop if failure is None else StopPolicy.FLATTEN
+        reason = repr(failure) if failure is not None else self.stop_reason or END_OF_DATA
         problems = await self._clean_up(policy, reason)
         self.shell.save_strategy()
         self.recorder.finishing()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, SupportsFloat, TypeVar, cast
 
 from candlewick.errors import StrategyError
 from candlewick.models import Candle, Fill, History, Order, Position, Signal, SignalAction
@@ -12,6 +12,10 @@ from candlewick.models import Candle, Fill, History, Order, Position, Signal, Si
 __all__ = ["Account", "Each", "Strategy"]
 
 T = TypeVar("T")
+Floats = tuple[float, float, float, float, float, float, float]
+
+_FLOAT = {float}
+_NUMBERS = ("size", "risk", "price", "stop", "target", "trail", "target_trail")
 
 
 class Account(Protocol):
@@ -69,6 +73,12 @@ class Strategy:
     _signals: list[Signal]
 
     # -- what a user overrides ----------------------------------------------------------------
+
+    def check_parameters(self) -> None:
+        """Raise ConfigError, or any ValueError, where the parameters make no sense together.
+
+        Called once, with all of them set, before anything of a run starts.
+        """
 
     def on_start(self) -> None:
         """Called once, before the first candle, with all parameters set."""
@@ -237,10 +247,19 @@ class Strategy:
         reason: str,
         target_trail: float = 0.0,
     ) -> None:
+        if not isinstance(symbol, str):
+            raise StrategyError(
+                f"{type(self).__name__}.{action}: {symbol!r} is no symbol;"
+                " numbers are named, as size=0.5"
+            )
         if size and risk:
             raise StrategyError(
                 f"{type(self).__name__}.{action}: give size={size!r} or risk={risk!r}, not both"
             )
+        numbers = (size, risk, price, stop, target, trail, target_trail)
+        if {*map(type, numbers)} != _FLOAT:
+            numbers = self._floats(action, numbers)
+        size, risk, price, stop, target, trail, target_trail = numbers
         held: float | None = None
         if not symbol or symbol == self._symbol:
             held = self.position.quantity
@@ -249,6 +268,18 @@ class Strategy:
         self._signals.append(
             Signal(
                 symbol or self._symbol, action, self._account.now,
-                size, risk, price, stop, target, trail, reason, held, target_trail,
+                size, risk, price, stop, target, trail, str(reason), held, target_trail,
             )
         )  # fmt: skip
+
+    def _floats(self, action: SignalAction, numbers: Sequence[object]) -> Floats:
+        """Whole numbers, and those of numpy or decimal, as floats."""
+        made: list[float] = []
+        for name, value in zip(_NUMBERS, numbers, strict=True):
+            if not isinstance(value, SupportsFloat) or isinstance(value, bool):
+                raise StrategyError(
+                    f"{type(self).__name__}.{action}: {name}={value!r} is no number;"
+                    " leave out what is not wanted"
+                )
+            made.append(float(value))
+        return cast("Floats", tuple(made))

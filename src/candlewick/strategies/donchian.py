@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from candlewick.errors import ConfigError
 from candlewick.indicators import ATR, Donchian
 from candlewick.models import Candle
 from candlewick.strategies.base import Strategy
@@ -21,6 +22,16 @@ class DonchianBreakout(Strategy):
     stop_atr = 2.0
     target_atr = 6.0
     risk = 0.01
+
+    def check_parameters(self) -> None:
+        for name in ("period", "atr_period"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("stop_atr", "target_atr"):
+            if getattr(self, name) <= 0.0:
+                raise ConfigError(f"{name}={getattr(self, name)} must be above 0")
+        if not 0.0 < self.risk < 1.0:
+            raise ConfigError(f"risk={self.risk} must be a fraction of equity, as 0.01")
 
     def on_start(self) -> None:
         self.channel = self.each(lambda: Donchian(self.period))

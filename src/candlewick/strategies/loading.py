@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 import sys
 import traceback
@@ -20,6 +21,10 @@ from candlewick.strategies.built_in import BUILT_IN
 __all__ = ["build_strategy", "load_strategy", "parameters_of"]
 
 _SET_BY_ENGINE = ("position", "symbols", "interval")
+_CALLED = (
+    "check_parameters", "on_start", "on_candle", "on_fill", "on_stop", "save_state", "load_state"
+)  # fmt: skip
+_WAITING = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 _NOT_PARAMETERS = frozenset({"intervals", *_SET_BY_ENGINE})
 
 
@@ -40,13 +45,14 @@ def build_strategy(strategy: type[Strategy], params: Mapping[str, Any] | None = 
     """Make a strategy with parameters; raises ConfigError for an unknown or unfit one.
 
     Text is converted to the type of the default, as it comes from the command line; that of a list
-    or tuple is split at commas. A class that breaks the rules of `Strategy` is a StrategyError.
+    or tuple is split at commas. What makes no sense is refused by the strategy's own
+    `check_parameters`. A class that breaks the rules of `Strategy` is a StrategyError.
     """
     _check_class(strategy)
     known = parameters_of(strategy)
     try:
         made = strategy()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyError(f"{strategy.__name__}() raised {error!r}") from error
     for name, value in (params or {}).items():
         if name not in known:
@@ -56,7 +62,18 @@ def build_strategy(strategy: type[Strategy], params: Mapping[str, Any] | None = 
                 f" (parameters: {listed})"
             )
         setattr(made, name, _converted(strategy, name, value, known[name]))
+    _check_parameters(made)
     return made
+
+
+def _check_parameters(made: Strategy) -> None:
+    name = type(made).__name__
+    try:
+        made.check_parameters()
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise StrategyError(f"{name}.check_parameters() raised {error!r}") from error
 
 
 def _check_class(strategy: type[Strategy]) -> None:
@@ -75,6 +92,20 @@ def _check_class(strategy: type[Strategy]) -> None:
                 f"{strategy.__name__}.{name} hides what every strategy has under that name;"
                 " call the parameter something else"
             )
+    for name in _CALLED:
+        function = getattr(strategy, name)
+        if not callable(function) or any(test(function) for test in _WAITING):
+            raise StrategyError(
+                f"{strategy.__name__}.{name} must be a plain function: it is called, and decides"
+                " at once; without async and without yield"
+            )
+    if strategy.on_candle is Strategy.on_candle:
+        own = (n for n in dir(strategy) if n.startswith("on_") and not hasattr(Strategy, n))
+        for name in own:
+            if nearest(name, ["on_candle"], cutoff=0.8):
+                raise StrategyError(
+                    f"{strategy.__name__} has {name}, which nobody calls; did you mean on_candle?"
+                )
 
 
 def _converted(strategy: type[Strategy], name: str, value: Any, default: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from candlewick.errors import ConfigError
 from candlewick.indicators import SMA
 from candlewick.models import Candle
 from candlewick.strategies.base import Strategy
@@ -14,6 +15,10 @@ class SmaCross(Strategy):
 
     fast = 10
     slow = 30
+
+    def check_parameters(self) -> None:
+        if not 1 <= self.fast < self.slow:
+            raise ConfigError(f"fast={self.fast} must be at least 1 and below slow={self.slow}")
 
     def on_start(self) -> None:
         self.averages = self.each(lambda: (SMA(self.fast), SMA(self.slow)))
