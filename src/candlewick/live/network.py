@@ -27,6 +27,7 @@ from candlewick.venues.binance.backoff import Outage
 __all__ = ["NetworkDriver", "NetworkSettings"]
 
 _log = logging.getLogger(__name__)
+_CANDLE_CLOSED = EventKind.CANDLE_CLOSED
 _MOST_PATIENT = 10.0  # times ``retry_s``
 
 
@@ -109,15 +110,16 @@ class NetworkDriver:
         shell.ask_account = self._ask_account
         now = self._now()
         self._since = self._since or now
-        shell.bus.subscribe(
-            [EventKind.STREAM_CHANGED, EventKind.CANDLE_CLOSED], self._on_event, name="driver"
-        )
+        kinds = [EventKind.STREAM_CHANGED]
+        if self._settings.candles:  # only then are they counted
+            kinds.append(_CANDLE_CLOSED)
+        shell.bus.subscribe(kinds, self._on_event, name="driver")
         await self._venue.connect(self._publish, self._symbols, self._interval)
         return now
 
     def _publish(self, event: Event) -> None:
         """Publish what the venue tells; longer candles come before the one that completes them."""
-        if event.kind is EventKind.CANDLE_CLOSED and event.payload.interval == self._interval:
+        if event.kind is _CANDLE_CLOSED and event.payload.interval == self._interval:
             for longer in self._longer(event.payload):
                 self.shell.publish(Event(EventKind.CANDLE_CLOSED, longer, event.time))
         self.shell.publish(event)
@@ -130,7 +132,7 @@ class NetworkDriver:
         if event.kind is EventKind.CANDLE_CLOSED:
             if event.payload.interval == self._interval:
                 self._candles += 1
-                if self._settings.candles and self._candles >= self._settings.candles:
+                if self._candles >= self._settings.candles:
                     self._stopping.set()
             return
         status = event.payload

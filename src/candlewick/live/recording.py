@@ -37,6 +37,8 @@ from candlewick.venues.binance import Malformed
 
 __all__ = ["Recorder"]
 
+_ORDER_PLANNED = EventType.ORDER_PLANNED
+_ORDER_SENT = EventType.ORDER_SENT
 _MALFORMED = 1_000  # messages that are recorded one by one
 
 _INPUTS = {
@@ -142,7 +144,7 @@ class Recorder:
     def decision(self, decision: Decision) -> None:
         """Record a decision; a signal is recorded when it is taken up."""
         if isinstance(decision, Submit):
-            self._log(EventType.ORDER_PLANNED, decision.order)
+            self._log(_ORDER_PLANNED, decision.order)
         elif isinstance(decision, OrderChanged):
             self._order_changed(decision)
         elif isinstance(decision, PositionChanged):
@@ -198,7 +200,7 @@ class Recorder:
 
     def sent(self, order: Order) -> None:
         """Record that an order leaves now."""
-        self._log(EventType.ORDER_SENT, {"client_id": order.client_id, "symbol": order.symbol})
+        self._log(_ORDER_SENT, {"client_id": order.client_id, "symbol": order.symbol})
 
     def withheld(self, order: Order, code: DenialCode) -> None:
         """Record that an order was refused at the moment of sending."""

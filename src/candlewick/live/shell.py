@@ -41,6 +41,9 @@ _QUEUE = 100_000
 _CANDLE_CLOSED = EventKind.CANDLE_CLOSED
 _ORDER_UPDATED = EventKind.ORDER_UPDATED
 _FILL_RECEIVED = EventKind.FILL_RECEIVED
+_SIGNAL_GENERATED = EventKind.SIGNAL_GENERATED
+_COMMANDS = (Submit, Cancel, Query)
+_TOLD = (StateChanged, DayStarted, Alarm, ForeignOrder)
 
 
 class LostEventError(RuntimeError):
@@ -222,17 +225,17 @@ class EngineShell:
                 self.journey.planned(decision.order.client_id)
             self.tally.decision(decision)
             self.recorder.decision(decision)
-            if isinstance(decision, Submit | Cancel | Query):
+            if isinstance(decision, _COMMANDS):
                 if self.sender is not None:
                     self.sender.put(decision)
                 else:
                     await self._carry(decision)
             elif isinstance(decision, Signal):
-                self.publish(Event(EventKind.SIGNAL_GENERATED, decision, decision.time))
+                self.publish(Event(_SIGNAL_GENERATED, decision, decision.time))
             elif isinstance(decision, AskAccount):
                 if self.ask_account is not None:
                     self.ask_account()
-            elif isinstance(decision, StateChanged | DayStarted | Alarm | ForeignOrder):
+            elif isinstance(decision, _TOLD):
                 self.bus.publish(Event(EventKind.ENGINE_STATE_CHANGED, decision, self.engine.now))
         failure = self.engine.failure
         if failure is not None and not self._failure_recorded:

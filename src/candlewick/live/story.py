@@ -12,6 +12,7 @@ from candlewick.risk import Denial
 
 __all__ = ["Happening", "Story", "StorySample"]
 
+_FILL_RECEIVED = EventKind.FILL_RECEIVED
 _POINTS = 1_024
 _LATELY = 40
 
@@ -73,7 +74,7 @@ class Story:
 
     def input(self, event: Event) -> None:
         """Note a fill."""
-        if event.kind is EventKind.FILL_RECEIVED:
+        if event.kind is _FILL_RECEIVED:
             fill: Fill = event.payload
             text = f"{fill.side} {fill.quantity:.10g} at {fill.price:.10g}, fee {fill.fee:.4f}"
             self._note(fill.time, "fill", fill.symbol, text)

@@ -14,6 +14,10 @@ from candlewick.risk import Denial
 __all__ = ["Tally"]
 
 _DAY_MS = 86_400_000
+# looked up once: Python 3.11 takes long to find a member in its enum, and this runs on every order
+_SIGNAL_GENERATED = EventKind.SIGNAL_GENERATED
+_ORDER_UPDATED = EventKind.ORDER_UPDATED
+_FUNDING_PAID = EventKind.FUNDING_PAID
 
 
 class Tally:
@@ -50,14 +54,14 @@ class Tally:
     def input(self, event: Event) -> None:
         """Count an event that the engine takes."""
         self.story.input(event)
-        payload = event.payload
-        if event.kind is EventKind.SIGNAL_GENERATED:
+        payload, kind = event.payload, event.kind
+        if kind is _SIGNAL_GENERATED:
             self.signals += 1
-        elif event.kind is EventKind.ORDER_UPDATED:
+        elif kind is _ORDER_UPDATED:
             if payload.status is OrderStatus.REJECTED:
                 self.rejections += 1
                 self.rejection_codes[str(payload.code or "local")] += 1
-        elif event.kind is EventKind.FUNDING_PAID:
+        elif kind is _FUNDING_PAID:
             self.funding += payload.amount
 
     def booked(self, fills: int, fees: float) -> None:

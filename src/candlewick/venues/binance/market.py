@@ -34,6 +34,8 @@ from candlewick.venues.binance.watching import MarketWatcher, TradeTape
 __all__ = ["MarketFeed"]
 
 _log = logging.getLogger(__name__)
+_PRICE_UPDATED = EventKind.PRICE_UPDATED
+_CANDLE_CLOSED = EventKind.CANDLE_CLOSED
 _FILL_ATTEMPTS = 6
 _SURELY_MISSING = 2  # so often the exchange lists what follows, and not what is missing
 _MOST_PATIENT_S = 60.0
@@ -226,7 +228,7 @@ class MarketFeed:
             line.last_event = time
             sequence.newest_open = bar.t
             self._last_prices[symbol] = bar.c
-            self._publish(Event(EventKind.PRICE_UPDATED, candle, time))
+            self._publish(Event(_PRICE_UPDATED, candle, time))
         else:
             self._tally.events["old_prices"] += 1
 
@@ -244,7 +246,8 @@ class MarketFeed:
         sequence = line.sequence
         known = sequence.duplicates
         ready = sequence.take(candles)
-        self._tally.events["duplicate_candles"] += sequence.duplicates - known
+        if sequence.duplicates != known:
+            self._tally.events["duplicate_candles"] += sequence.duplicates - known
         self._publish_closed(ready, event_time)
         if ready:
             line.overdue_since = 0.0
@@ -256,7 +259,7 @@ class MarketFeed:
     def _publish_closed(self, candles: Iterable[Candle], event_time: int) -> None:
         for candle in candles:
             time = max(event_time, candle.close_time)
-            self._publish(Event(EventKind.CANDLE_CLOSED, candle, time))
+            self._publish(Event(_CANDLE_CLOSED, candle, time))
 
     def _fill(self, line: Line) -> None:
         if not line.filling:

@@ -21,6 +21,7 @@ from candlewick.models import (
     TimeInForce,
     TriggerPrice,
 )
+from candlewick.models.members import BOTH, LIMIT
 from candlewick.venues.binance.answers import AlgoAnswer, OrderAnswer, UserTrade
 from candlewick.venues.binance.messages import AlgoState, OrderState, number
 from candlewick.venues.binance.signing import Params
@@ -118,7 +119,7 @@ def _common(order: Order) -> dict[str, str | int | bool]:
         "symbol": order.symbol,
         "side": _SIDE_NAMES[order.side],
     }
-    if order.position_side is not PositionSide.BOTH:
+    if order.position_side is not BOTH:
         params["positionSide"] = order.position_side.value
     return params
 
@@ -126,12 +127,12 @@ def _common(order: Order) -> dict[str, str | int | bool]:
 def order_params(order: Order, instrument: Instrument) -> Params:
     """Parameters that place a market or limit order."""
     params = _common(order)
-    params["type"] = "LIMIT" if order.type is OrderType.LIMIT else "MARKET"
+    params["type"] = "LIMIT" if order.type is LIMIT else "MARKET"
     params["quantity"] = instrument.format_quantity(order.quantity)
-    if order.type is OrderType.LIMIT:
+    if order.type is LIMIT:
         params["price"] = instrument.format_price(order.price)
         params["timeInForce"] = order.time_in_force.value
-    if order.reduce_only and order.position_side is PositionSide.BOTH:
+    if order.reduce_only and order.position_side is BOTH:
         params["reduceOnly"] = True  # in hedge mode the position side says it
     params["newClientOrderId"] = order.client_id
     params["newOrderRespType"] = "ACK"
@@ -147,7 +148,7 @@ def algo_params(order: Order, instrument: Instrument, *, reduce_only: bool = Tru
     params = _common(order)
     params["algoType"] = "CONDITIONAL"
     params["type"] = _ALGO_NAMES[order.type]
-    one_way = order.position_side is PositionSide.BOTH
+    one_way = order.position_side is BOTH
     trails = order.type is OrderType.TRAILING_STOP_MARKET
     closes = order.close_position or (order.reduce_only and one_way and not reduce_only)
     if closes and not trails:

@@ -71,9 +71,6 @@ def signed_params(
     }  # fmt: skip
     for name, value in params.items():
         values[name] = _text(value) if isinstance(value, bool) else value
-    values["signature"] = signer.sign("&".join(map(_pair, sorted(values.items()))))
+    pairs = [f"{name}={values[name]}" for name in sorted(values)]
+    values["signature"] = signer.sign("&".join(pairs))
     return values
-
-
-def _pair(item: tuple[str, str | int]) -> str:
-    return f"{item[0]}={item[1]}"
