@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from candlewick.engine import Decision, Memory, TradingEngine
@@ -27,11 +28,21 @@ SYMBOL = "BTCUSDT"
 
 
 class Game:
-    """An engine as it runs over a network, at a price of 100, with the account known."""
+    """An engine as it runs over a network, at a price of 100, with the account known.
 
-    def __init__(self, memory: Memory | None = None, **limits: object) -> None:
+    ``largest`` is what the exchange takes in one market order, and in one stop.
+    """
+
+    def __init__(
+        self,
+        memory: Memory | None = None,
+        largest: float = math.inf,
+        run_id: str = "now",
+        **limits: object,
+    ) -> None:
+        instrument = Instrument(SYMBOL, 0.1, 0.001, market_max_quantity=largest)
         self.engine = TradingEngine(
-            Strategy(), {SYMBOL: Instrument(SYMBOL, 0.1, 0.001)}, balance=1_000.0, run_id="now",
+            Strategy(), {SYMBOL: instrument}, balance=1_000.0, run_id=run_id,
             risk=RiskSettings(**limits), awaits_snapshot=True,  # type: ignore[arg-type]
         )  # fmt: skip
         if memory is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -58,9 +59,19 @@ class Failure(NamedTuple):
 
 
 class Stubborn:
-    """The exchange's truth, the engine's view, and the events on their way between them."""
+    """The exchange's truth, the engine's view, and the events on their way between them.
 
-    def __init__(self, failures: dict[OrderPurpose, Failure], **limits: object) -> None:
+    ``largest`` is what it takes in one market order or stop; limit orders fill at once.
+    """
+
+    def __init__(
+        self,
+        failures: dict[OrderPurpose, Failure],
+        largest: float = math.inf,
+        **limits: object,
+    ) -> None:
+        self.largest = largest
+        instrument = Instrument(SYMBOL, 0.1, 0.001, market_max_quantity=largest)
         self.failures = failures
         self.seen: Counter[OrderPurpose] = Counter()
         self.now = 60_000
@@ -76,7 +87,7 @@ class Stubborn:
         self._queue: list[tuple[int, int, Callable[[], Sequence[Decision]]]] = []
         self._number = 0
         self.engine = TradingEngine(
-            Strategy(), {SYMBOL: Instrument(SYMBOL, 0.1, 0.001)}, balance=10_000.0, run_id="now",
+            Strategy(), {SYMBOL: instrument}, balance=10_000.0, run_id="now",
             risk=RiskSettings(**limits), awaits_snapshot=True,  # type: ignore[arg-type]
         )  # fmt: skip
         self.engine.start(0)
@@ -141,6 +152,8 @@ class Stubborn:
             self.seen[order.purpose] += 1
             if 0 < self.seen[order.purpose] - failure.after <= failure.times:
                 kind = failure.kind
+        if order.quantity > self.largest and order.type is not OrderType.LIMIT:
+            kind = -4005
         if isinstance(kind, int):
             self._end(order, OrderStatus.REJECTED, kind)
             return
@@ -155,7 +168,7 @@ class Stubborn:
                 self._later(wait + _RESOLVED_MS, lambda: self._tell(order, OrderStatus.REJECTED))
 
     def _accept(self, order: Order, told: bool) -> None:
-        if order.type is not OrderType.MARKET:
+        if order.trigger_price:
             self.resting[order.client_id] = order
             self.answers[order.client_id] = self._update(order, OrderStatus.ACKNOWLEDGED)
             if told:
@@ -237,7 +250,10 @@ class Stubborn:
 
     def enter(self) -> None:
         """Have the engine buy 1.0 with a stop and a target."""
-        self.signal(SignalAction.BUY, size=1.0, stop=90.0, target=120.0)
+        self.buy(1.0)
+
+    def buy(self, size: float) -> None:
+        self.signal(SignalAction.BUY, size=size, price=100.0, stop=90.0, target=120.0)
 
     def signal(self, action: SignalAction, **wishes: float) -> None:
         """Have the engine act on a signal."""

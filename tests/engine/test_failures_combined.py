@@ -6,6 +6,7 @@ says that it could not verify, from which the command's exit code 6 follows.
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import pytest
@@ -15,6 +16,7 @@ from candlewick.models import OrderPurpose, SignalAction
 from tests.engine.stubborn import FOR_EVER, Failure, Stubborn
 
 _, STOP, TARGET, CLOSE = OrderPurpose
+LARGEST = (math.inf, 0.4)  # what one stop may close; the positions are of 1.0
 KINDS: tuple[str | int, ...] = (-1000, -2021, -2022, "lost reply", "lost request", "timeout")
 FAILURES = (None, *(Failure(kind, times) for kind in KINDS for times in (1, FOR_EVER)))
 
@@ -30,12 +32,15 @@ def name_of(failure: Failure | None) -> str:
     return f"{failure.kind} {'always' if failure.times == FOR_EVER else 'once'}"
 
 
+@pytest.mark.parametrize("largest", LARGEST)
 @pytest.mark.parametrize("stop", FAILURES, ids=name_of)
-def test_every_combination_ends_protected_or_flat_or_alarmed(stop: Failure | None) -> None:
+def test_every_combination_ends_protected_or_flat_or_alarmed(
+    stop: Failure | None, largest: float
+) -> None:
     for target, close in product(FAILURES, FAILURES):
         said = f"stop {name_of(stop)}, target {name_of(target)}, close {name_of(close)}"
         failures = {STOP: stop, TARGET: target, CLOSE: close}
-        game = Stubborn({purpose: f for purpose, f in failures.items() if f is not None})
+        game = Stubborn({purpose: f for purpose, f in failures.items() if f is not None}, largest)
         game.enter()
         game.run(90_000)
         assert not game.gaps, said
@@ -70,13 +75,16 @@ def test_keeping_a_position_is_verified_only_with_its_stop(
     assert bool(problems) is not game.is_covered
 
 
+@pytest.mark.parametrize("largest", LARGEST)
 @pytest.mark.parametrize("wish", ["tighter", "part", "more"])
 @pytest.mark.parametrize("times", [1, 3, FOR_EVER])
 @pytest.mark.parametrize("kind", KINDS)
 def test_replacing_a_stop_leaves_no_moment_without_one_however_it_fails(
-    kind: str | int, times: int, wish: str
+    kind: str | int, times: int, wish: str, largest: float
 ) -> None:
-    game = Stubborn({STOP: Failure(kind, times, after=1), TARGET: Failure(kind, times, after=1)})
+    placed = 1 if largest > 1.0 else 3
+    failures = {STOP: Failure(kind, times, after=placed), TARGET: Failure(kind, times, after=1)}
+    game = Stubborn(failures, largest)
     game.enter()
     game.run(300)
     game.watches_cover = wish != "more"  # what is added may wait for its stop, within the bound
@@ -85,7 +93,7 @@ def test_replacing_a_stop_leaves_no_moment_without_one_however_it_fails(
     elif wish == "part":
         game.signal(SignalAction.CLOSE, size=0.4)
     else:
-        game.signal(SignalAction.BUY, size=1.0, stop=90.0, target=120.0)
+        game.buy(1.0)
     game.run(3_200)
     assert game.is_covered
     game.watches_cover = True
@@ -94,11 +102,14 @@ def test_replacing_a_stop_leaves_no_moment_without_one_however_it_fails(
     assert {o.trigger_price for o in game.resting.values()} <= {90.0, 95.0, 120.0}
 
 
+@pytest.mark.parametrize("largest", LARGEST)
 @pytest.mark.parametrize("times", [1, FOR_EVER])
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "lost reply"])
-def test_the_time_without_stop_or_close_is_bounded(kind: str | int, times: int) -> None:
+def test_the_time_without_stop_or_close_is_bounded(
+    kind: str | int, times: int, largest: float
+) -> None:
     """Whatever the stop does, the position is covered or gone soon after the bound."""
-    game = Stubborn({STOP: Failure(kind, times)})
+    game = Stubborn({STOP: Failure(kind, times)}, largest)
     game.enter()
     game.run(3_000 + 100)
     assert game.is_covered

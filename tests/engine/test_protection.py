@@ -11,7 +11,6 @@ from candlewick.engine import StopPolicy
 from candlewick.live.verification import examine
 from candlewick.models import (
     AccountSnapshot,
-    Instrument,
     OrderPurpose,
     OrderStatus,
     OrderType,
@@ -410,24 +409,3 @@ def test_the_time_counts_from_the_first_fill_that_is_not_covered(play: Any) -> N
     (successor,) = [o for o in game.open(STOP) if o is not stop and o.quantity == 1.0]
     game.acknowledge(successor)
     assert game.engine.next_deadline == 0
-
-
-# -- large positions ------------------------------------------------------------------------------
-
-
-def test_a_position_above_the_largest_market_order_is_closed_in_slices(
-    play: Any, sent: Any
-) -> None:
-    instrument = Instrument("BTCUSDT", 0.1, 0.001, max_quantity=10.0, market_max_quantity=0.4)
-    game = play(instrument=instrument)
-    entry = game.enter(price=99.0, size=1.0)
-    game.fill_all(entry, price=99.0)
-    game.acknowledge(game.only(STOP))
-    slices = sent(game.signal(SignalAction.CLOSE))
-    closed = []
-    while slices:
-        (close,) = [o for o in slices if o.purpose is CLOSE]
-        closed.append(close.quantity)
-        slices = [o for o in sent(game.fill_all(close)) if o.purpose is CLOSE]
-    assert closed == [0.4, 0.4, 0.2]
-    assert game.quantity == 0.0

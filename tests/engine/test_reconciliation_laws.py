@@ -6,6 +6,8 @@ stray orders. Then the exchange reports, again and again, and what is decided is
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -39,6 +41,7 @@ STEPS = st.lists(
     ),
     max_size=14,
 )  # fmt: skip
+LARGEST = [math.inf, 0.4]  # what one market order may be; positions are larger than the latter
 POLICIES = st.sampled_from(["adopt", "close"])
 TYPES = {
     OrderPurpose.ENTRY: OrderType.LIMIT,
@@ -51,8 +54,9 @@ MOVES = {"move": SignalAction.MOVE_STOP, "close": SignalAction.CLOSE, "part": Si
 class Account:
     """The exchange's truth, and news of it that the engine has not heard yet."""
 
-    def __init__(self, policy: str) -> None:
-        self.game = Game(foreign_positions=policy)
+    def __init__(self, policy: str, largest: float = math.inf) -> None:
+        self.game = Game(largest=largest, foreign_positions=policy)
+        self.largest = largest
         self.held = 0.0
         self.orders: dict[str, Order] = {}
         self.ended: dict[str, OrderUpdate] = {}
@@ -79,6 +83,8 @@ class Account:
                 self.news += news
 
     def _submit(self, order: Order) -> list[Fill | OrderUpdate]:
+        if order.quantity > self.largest and order.type is not OrderType.LIMIT:
+            return [self._final(order, OrderStatus.REJECTED, code=-4005)]
         if order.type is not OrderType.MARKET:
             self.orders[order.client_id] = order
             return [self._update(order, OrderStatus.ACKNOWLEDGED)]
@@ -165,7 +171,8 @@ class Account:
         name = f"web_{self.strays}" if what == "foreign" else f"cw-old-{self.strays:06d}-{purpose}"
         is_entry = purpose is OrderPurpose.ENTRY
         self.orders[name] = Order(
-            name, SYMBOL, Side.BUY if number > 2 else Side.SELL, TYPES[purpose], 1.0,
+            name, SYMBOL, Side.BUY if number > 2 else Side.SELL, TYPES[purpose],
+            min(1.0, self.largest),
             price=50.0 if is_entry else 0.0, trigger_price=0.0 if is_entry else 85.0,
             reduce_only=not is_entry,
         )  # fmt: skip
@@ -203,34 +210,35 @@ def commands_in(decisions: list[Decision]) -> list[Decision]:
     return [d for d in decisions if isinstance(d, Submit | Cancel | Query)]
 
 
-def played(steps: list[tuple[str, int, bool]], policy: str) -> Account:
-    account = Account(policy)
+def played(steps: list[tuple[str, int, bool]], policy: str, largest: float = math.inf) -> Account:
+    account = Account(policy, largest)
     for what, number, is_heard in steps:
         account.step(what, number, is_heard)
     return account
 
 
+@pytest.mark.parametrize("largest", LARGEST)
 @settings(max_examples=300, deadline=None)
 @given(steps=STEPS, policy=POLICIES)
 def test_whatever_has_happened_it_converges_and_all_is_as_it_should_be(
-    steps: list[tuple[str, int, bool]], policy: str
+    steps: list[tuple[str, int, bool]], policy: str, largest: float
 ) -> None:
-    check_convergence(steps, policy)
+    check_convergence(steps, policy, largest)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @settings(max_examples=50_000, deadline=None)
-@given(steps=STEPS, policy=POLICIES)
+@given(steps=STEPS, policy=POLICIES, largest=st.sampled_from(LARGEST))
 def test_soak_it_converges_whatever_has_happened(
-    steps: list[tuple[str, int, bool]], policy: str
+    steps: list[tuple[str, int, bool]], policy: str, largest: float
 ) -> None:
-    check_convergence(steps, policy)
+    check_convergence(steps, policy, largest)
 
 
-def check_convergence(steps: list[tuple[str, int, bool]], policy: str) -> None:
+def check_convergence(steps: list[tuple[str, int, bool]], policy: str, largest: float) -> None:
     """Reconcile until nothing is decided, and compare books, orders and protection."""
-    account = played(steps, policy)
+    account = played(steps, policy, largest)
     foreign = {name for name in account.orders if parse_client_id(name) is None}
     for _ in range(8):
         if not account.reconcile():
@@ -245,9 +253,10 @@ def check_convergence(steps: list[tuple[str, int, bool]], policy: str) -> None:
     stops = [o for o in ours.values() if o.type is OrderType.STOP_MARKET]
     exits = [o for o in ours.values() if o.reduce_only]
     if held:
-        (stop,) = stops
-        assert (stop.quantity, stop.side.sign * held < 0.0) == (abs(held), True)
-        assert all(o.side is stop.side for o in exits)
+        assert round(sum(stop.quantity for stop in stops), 3) == abs(held)
+        assert len(stops) <= max(1, math.ceil(abs(held) / largest + 1))
+        assert len({stop.trigger_price for stop in stops}) == 1
+        assert all(o.side.sign * held < 0.0 for o in exits)
         assert game.engine.next_deadline == 0
     else:
         assert not exits, "nothing rests of a position that is gone"

@@ -239,5 +239,5 @@ def play(
 
 def is_protected(system: TradingSystem) -> bool:
     state = system.engine.symbols[SYMBOL]
-    stop = state.orders.get(state.stop_id)
+    stop = state.orders.get(next(iter(state.stop_ids), ""))
     return stop is not None and stop.status.is_working and not state.position.is_flat

@@ -35,7 +35,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def hold(player: Player, size: float = 0.01) -> None:
     """Enter, and wait until the exchange has confirmed the stop."""
     player.signal(SignalAction.BUY, size=size, stop=PRICE * 0.5)
-    await player.until(lambda: player.engine_symbol.stop_id in player.engine_symbol.orders)
+    await player.until(lambda: bool(player.engine_symbol.stop_ids))
     await player.until(lambda: player.is_safe and not player.engine_symbol.unprotected_since)
     assert player.held >= size
 
@@ -175,22 +175,33 @@ async def test_at_the_deadline_it_alarms_and_keeps_the_protective_stops(
     assert pauses == sorted(pauses)
 
 
-async def test_what_is_larger_than_a_market_order_may_be_is_closed_in_slices(
-    tmp_path: Path,
+@pytest.mark.parametrize("policy", StopPolicy)
+async def test_what_is_larger_than_a_market_order_may_be_is_protected_and_closed_in_parts(
+    tmp_path: Path, policy: StopPolicy
 ) -> None:
     async with market_at([PRICE] * 600, market_max_quantity=0.004) as sandbox:
 
         async def script(player: Player) -> None:
-            for number in range(1, 4):
-                player.signal(SignalAction.BUY, size=0.004)
-                await player.until(lambda number=number: player.system.tally.fills == number)
+            for size in (0.004, 0.004, 0.002):
+                held = player.held
+                player.signal(SignalAction.BUY, size=size, stop=PRICE * 0.5)
+                await player.until(lambda held=held: player.held > held)
+                await player.until(
+                    lambda: player.is_safe and not player.engine_symbol.unprotected_since
+                )
+            assert sorted(o.quantity for o in player.resting) == [0.002, 0.004, 0.004]
 
-        outcome, player = await play_on(sandbox, tmp_path, script, default_stop=0.0)
+        outcome, player = await play_on(sandbox, tmp_path, script, policy=policy)
     assert outcome.exit_code is ExitCode.OK, outcome.problems
-    assert not player.held
     planned = [record["data"] for record in records(tmp_path, "order_planned")]
     closes = [order["quantity"] for order in planned if order["purpose"] == "close"]
-    assert closes == [0.004] * 3
+    if policy is StopPolicy.FLATTEN:
+        assert (closes, player.held, player.resting) == ([0.004, 0.004, 0.002], 0.0, [])
+    else:
+        assert (closes, player.held) == ([], 0.01)
+        assert sorted(o.quantity for o in player.resting) == [0.002, 0.004, 0.004]
+    moved = {order.trigger_price for order in player.resting}
+    assert (moved == {PRICE * 0.5}) is (policy is StopPolicy.KEEP)
 
 
 async def test_keep_is_not_called_verified_for_a_position_without_a_stop(

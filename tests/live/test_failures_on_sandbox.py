@@ -202,7 +202,7 @@ async def test_replacing_the_stop_leaves_no_moment_without_one(
         async def script(player: Player) -> None:
             player.signal(SignalAction.BUY, size=0.01, stop=PRICE * 0.9)
             state = player.engine_symbol
-            await player.until(lambda: bool(state.stop_id) and not state.unprotected_since)
+            await player.until(lambda: bool(state.stop_ids) and not state.unprotected_since)
             watch(player, uncovered)
             sandbox.world.add_fault(fault)
             for step in range(1, 6):
@@ -259,7 +259,7 @@ async def test_a_stop_that_the_price_passes_on_its_way_is_not_sent(
     async def script(player: Player) -> None:
         player.signal(SignalAction.BUY, size=0.01, stop=PRICE * 0.5)
         state, venue = player.engine_symbol, player.system.venue
-        await player.until(lambda: bool(state.stop_id) and not state.unprotected_since)
+        await player.until(lambda: bool(state.stop_ids) and not state.unprotected_since)
         while not player.system.tally.withheld:
             heard = venue.price_of(SYMBOL, by)
             if 0.0 < heard < state.price * 0.996:

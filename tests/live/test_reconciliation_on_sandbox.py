@@ -124,7 +124,7 @@ async def test_what_happened_behind_a_lost_stream_is_known_right_after_the_recon
     async def script(player: Player) -> None:
         player.signal(SignalAction.BUY, size=0.01, stop=PRICE * 0.9)
         state = player.engine_symbol
-        await player.until(lambda: bool(state.stop_id) and not state.unprotected_since)
+        await player.until(lambda: bool(state.stop_ids) and not state.unprotected_since)
         sandbox.world.add_fault(Fault(kind=FaultKind.REFUSE_USER_STREAM, count=2))
         async with another(sandbox, player) as by_hand:
             assert sandbox.cut("private") == 1
@@ -153,7 +153,7 @@ async def test_a_position_that_the_exchange_cuts_keeps_a_stop_of_the_right_size(
     async def script(player: Player) -> None:
         player.signal(SignalAction.BUY, size=0.02, stop=PRICE * 0.9)
         state = player.engine_symbol
-        await player.until(lambda: bool(state.stop_id) and not state.unprotected_since)
+        await player.until(lambda: bool(state.stop_ids) and not state.unprotected_since)
         async with another(sandbox, player) as exchange:
             await exchange.ask(
                 "POST", "/v1/order", symbol=SYMBOL, side="SELL", type="MARKET", quantity="0.015",

@@ -307,7 +307,7 @@ class TradingEngine(StoppingEngine):
             self._reconciler.ensure_plan(state)
         elif order.purpose is ENTRY:
             self._exits.take_plan(state, order.client_id, order.side)
-        if state.position.quantity and fill.client_id != state.stop_id:
+        if state.position.quantity and fill.client_id not in state.stop_ids:
             state.unprotected_since = state.unprotected_since or self._needs_stop(state)
         if at_once or not state.position.quantity:
             self._exits.protect(state, fill.client_id)

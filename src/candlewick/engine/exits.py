@@ -1,6 +1,7 @@
 """Exits: keep a stop and a target at the exchange for what is held, and close positions.
 
-The rules, in order: a stop covers the whole position; the target goes out once the stop is
+The rules, in order: a stop covers the whole position, or several do where it is larger than one
+market order may be; the target goes out once the stop is
 confirmed, and goes with it; a replacement is confirmed before the old order is cancelled; when the
 position is gone, nothing of it keeps resting. What cannot be protected is closed.
 """
@@ -66,20 +67,55 @@ class Exits:
             return
         side = SELL if held > 0.0 else BUY
         quantity = abs(held)
-        state.stop_id = self._align(state, state.stop_id, STOP, side, quantity)
-        stop = state.orders.get(state.stop_id)
-        if stop is None or not stop.status.is_working:
+        self._align_stops(state, side, quantity)
+        covered = state.covered()
+        if not covered:
             state.unprotected_since = state.unprotected_since or self.desk.now
             for target in state.pending(TARGET):  # one never rests without a stop
                 self.desk.cancel(state, target.client_id)
             return
-        if state.left(stop) >= quantity:
+        if covered >= quantity:
             state.unprotected_since = state.looked_at = 0
             state.alarms.discard(AlarmKind.UNPROTECTED)
         else:
             state.unprotected_since = state.unprotected_since or self.desk.now
         if plan.target:
-            state.target_id = self._align(state, state.target_id, TARGET, side, quantity)
+            largest = min(quantity, state.instrument.largest_market_order)
+            state.target_id = self._align(state, state.target_id, TARGET, side, largest)
+
+    def _align_stops(self, state: SymbolState, side: Side, quantity: float) -> None:
+        """Bring the stops in line: one for each part of the position that one order can close."""
+        level = _planned(state.plan, STOP)
+        stops = [state.orders[name] for name in state.stop_ids if name in state.orders]
+        fitting = [order for order in stops if _level(order) == level]
+        if len(fitting) == len(stops) > 1:
+            left = state.instrument.nearest_quantity(sum(map(state.left, stops)))
+            if left == quantity:  # also while they fill
+                state.stop_ids = [order.client_id for order in stops]
+                return
+        kept: list[str] = []
+        missing: list[float] = []
+        for part in state.instrument.market_orders(quantity):
+            fits = next((order for order in fitting if state.left(order) == part), None)
+            if fits is None:
+                missing.append(part)
+            else:
+                fitting.remove(fits)
+                stops.remove(fits)
+                kept.append(fits.client_id)
+        for part in missing:
+            old = stops.pop(0).client_id if stops else ""
+            kept.append(self._align(state, old, STOP, side, part))
+        state.stop_ids = [name for name in kept if name]
+        for spare in stops:
+            self._spare(state, spare, quantity)
+
+    def _spare(self, state: SymbolState, stop: Order, quantity: float) -> None:
+        """Cancel a stop that has no part to close, once the others cover the position."""
+        if state.covered() >= quantity:
+            self.desk.cancel(state, stop.client_id)
+        else:
+            state.stop_ids.append(stop.client_id)
 
     def _align(
         self, state: SymbolState, client_id: str, purpose: OrderPurpose, side: Side, quantity: float
@@ -136,7 +172,8 @@ class Exits:
             exits = order.purpose is STOP or order.purpose is TARGET
             if exits and client_id != filled_id:
                 self.desk.cancel(state, client_id)
-        state.stop_id = state.target_id = ""
+        state.stop_ids = []
+        state.target_id = ""
         state.tightened = 0.0
         state.successor.clear()
         state.plan = _NO_PLAN
@@ -197,7 +234,7 @@ class Exits:
         elif (
             order.status is REJECTED
             or order.status is EXPIRED
-            or (order.status is CANCELED and (old_id or order.client_id == state.stop_id))
+            or (order.status is CANCELED and (old_id or order.client_id in state.stop_ids))
         ):
             self._refused(state, order, update, old_id)
         if order.status.is_final:
@@ -209,8 +246,8 @@ class Exits:
         """An exit has ended while its successor was under way: that one takes its place."""
         successor = state.successor.pop(ended_id, "")
         if successor in state.orders:
-            if state.stop_id == ended_id:
-                state.stop_id = successor
+            if state.orders[successor].purpose is STOP:
+                state.replace_stop(ended_id, successor)
             elif state.target_id == ended_id:
                 state.target_id = successor
 
@@ -223,7 +260,7 @@ class Exits:
             order = state.orders.get(new_id)
             if order is not None and order.status.is_working:
                 self._succeed(state, old_id, order)
-        parts = {state.stop_id, state.target_id, *state.successor.values()}
+        parts = {*state.stop_ids, state.target_id, *state.successor.values()}
         for order in (*state.pending(STOP), *state.pending(TARGET)):
             if order.status.is_working and order.client_id not in parts:
                 self.desk.cancel(state, order.client_id)
@@ -232,7 +269,7 @@ class Exits:
         """The new exit is confirmed: it takes the place, and the old one goes."""
         del state.successor[old_id]
         if order.purpose is STOP:
-            state.stop_id = order.client_id
+            state.replace_stop(old_id, order.client_id)
         else:
             state.target_id = order.client_id
         self.desk.cancel(state, old_id)
@@ -259,12 +296,8 @@ class Exits:
         self._count_refusal(state, _ATTEMPTS if passed else 1)
         if passed:
             self.close(state, "the stop was passed before it rested", verify=True)
-        elif state.stop_attempts >= _ATTEMPTS and not self._is_covered(state, old):
+        elif state.stop_attempts >= _ATTEMPTS and state.covered() < abs(state.position.quantity):
             self.close(state, f"no stop could be placed: {update.message}", verify=True)
-
-    def _is_covered(self, state: SymbolState, stop: Order | None) -> bool:
-        held = abs(state.position.quantity)
-        return stop is not None and stop.status.is_working and state.left(stop) >= held
 
     # -- closing ---------------------------------------------------------------------------------
 
@@ -287,8 +320,7 @@ class Exits:
             return
         instrument = state.instrument
         wanted = min(quantity, abs(held.quantity)) if quantity else abs(held.quantity)
-        largest = min(instrument.max_quantity, instrument.market_max_quantity)
-        wanted = instrument.round_quantity(min(wanted, largest))
+        wanted = instrument.round_quantity(min(wanted, instrument.largest_market_order))
         if wanted <= 0.0:
             return
         side = SELL if held.is_long else BUY

@@ -75,11 +75,14 @@ def recall(state: SymbolState, memory: SymbolMemory) -> None:
 
 def _recall_exits(state: SymbolState, orders: Sequence[Order]) -> None:
     """Name the exits that protect the position, and their successors that were under way."""
+    held, covered = abs(state.position.quantity), 0.0
     for order in orders:
         if order.purpose is OrderPurpose.STOP:
-            if state.stop_id:
-                state.successor = {state.stop_id: order.client_id}
+            if covered < held:
+                state.stop_ids.append(order.client_id)
+                covered += order.quantity - order.filled
             else:
-                state.stop_id = order.client_id
+                old_id = next((o for o in state.stop_ids if o not in state.successor), "")
+                state.successor[old_id or state.stop_ids[-1]] = order.client_id
         elif order.purpose is OrderPurpose.TARGET and not state.target_id:
             state.target_id = order.client_id

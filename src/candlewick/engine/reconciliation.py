@@ -137,12 +137,12 @@ class Reconciler:
     def _employ(self, state: SymbolState, order: Order) -> None:
         """Give an order that was not in the books its part in protecting, or cancel it."""
         client_id, purpose = order.client_id, order.purpose
-        if client_id in (state.stop_id, state.target_id, *state.successor.values()):
+        if client_id in (*state.stop_ids, state.target_id, *state.successor.values()):
             return
         if purpose is ENTRY or not self._fits(state, order):
             self.desk.cancel(state, client_id)
-        elif purpose is STOP and state.stop_id not in state.orders:
-            state.stop_id = client_id
+        elif purpose is STOP and self._lacks_stop(state, order):
+            state.stop_ids.append(client_id)
             state.plan = msgspec.structs.replace(
                 state.plan, stop=order.trigger_price, trail=order.callback_rate
             )
@@ -153,6 +153,14 @@ class Reconciler:
             )
         elif purpose is not CLOSE:
             self.desk.cancel(state, client_id)
+
+    @staticmethod
+    def _lacks_stop(state: SymbolState, stop: Order) -> bool:
+        """True when a stop is the first one, or covers with its like what one cannot."""
+        plan = state.plan
+        like = (plan.stop, plan.trail) == (stop.trigger_price, stop.callback_rate)
+        is_first = not any(name in state.orders for name in state.stop_ids)
+        return is_first or (like and state.covered() < abs(state.position.quantity))
 
     def _confirm(self, state: SymbolState, known: Order, listed: Order) -> None:
         """An order without an answer is listed: it exists."""

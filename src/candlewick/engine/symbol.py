@@ -38,15 +38,15 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 class SymbolState:
     """Price, position, orders and planned exits of one symbol.
 
-    ``orders`` holds what is not final. ``stop_id`` and ``target_id`` name the orders that protect
-    the position now; ``successor`` maps an exit that is being replaced to the one that will take
-    its place. ``booked`` is what the fills of each order have come to; an order that is final by
-    the exchange's word stays in ``orders`` until all its fills are booked, and ``awaited`` has that
-    word. ``ending`` are those that were not there to be cancelled, and whose end is still to be
-    told; ``ended`` has the times and numbers of the last ends. ``foreign`` are orders that are
-    not ours, as last listed. ``unprotected_since`` is the time of the fill that no confirmed stop
-    covers, or 0, ``looked_at`` when something was last done about that; ``alarms`` are those that
-    last.
+    ``orders`` holds what is not final. ``stop_ids`` and ``target_id`` name the orders that protect
+    the position now, more than one stop where one order cannot close all of it; ``successor`` maps
+    an exit that is being replaced to the one that will take its place. ``booked`` is what the fills
+    of each order have come to; an order that is final by the exchange's word stays in ``orders``
+    until all its fills are booked, and ``awaited`` has that word. ``ending`` are those that were
+    not there to be cancelled, and whose end is still to be told; ``ended`` has the times and
+    numbers of the last ends. ``foreign`` are orders that are not ours, as last listed.
+    ``unprotected_since`` is the time of the fill that no confirmed stop covers, or 0, ``looked_at``
+    when something was last done about that; ``alarms`` are those that last.
     ``after_close`` is an entry that waits for the opposite position to be closed. ``tightened`` is
     the level to which a stop policy has brought the stop, or 0.0. ``kept`` are the histories to
     append to; None when somebody else moves them.
@@ -56,7 +56,7 @@ class SymbolState:
         "after_close", "alarms", "awaited", "booked", "cancelling", "close_attempts",
         "closing_reason", "ended", "ending", "foreign", "histories", "instrument", "kept", "ledger",
         "looked_at", "orders", "plan", "plans", "position", "price", "refused_at", "stale",
-        "stop_attempts", "stop_id", "successor", "target_id", "tightened", "unknown",
+        "stop_attempts", "stop_ids", "successor", "target_id", "tightened", "unknown",
         "unprotected_since", "unrealized", "verify",
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ class SymbolState:
         self.foreign: dict[str, Order] = {}
         self.plans: dict[str, Plan] = {}  # by the entry's client id
         self.plan = Plan()
-        self.stop_id = ""
+        self.stop_ids: list[str] = []
         self.target_id = ""
         self.successor: dict[str, str] = {}
         self.unprotected_since = 0
@@ -126,6 +126,22 @@ class SymbolState:
         if booked is None:
             return order.quantity
         return self.instrument.nearest_quantity(order.quantity - booked)
+
+    def covered(self) -> float:
+        """What the stops that rest can close, as the exchange has confirmed."""
+        working = [
+            self.left(order)
+            for order in map(self.orders.get, self.stop_ids)
+            if order is not None and order.status.is_working
+        ]
+        if len(working) < 2:
+            return working[0] if working else 0.0
+        return self.instrument.nearest_quantity(sum(working))
+
+    def replace_stop(self, old_id: str, new_id: str) -> None:
+        """Put a stop into the place of another."""
+        if new_id not in self.stop_ids:
+            self.stop_ids = [name for name in self.stop_ids if name != old_id] + [new_id]
 
     def is_unknown(self) -> str:
         """Say why the state of the symbol is not known, or return an empty string."""

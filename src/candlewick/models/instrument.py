@@ -139,6 +139,21 @@ class Instrument(msgspec.Struct, frozen=True):
         numerator, denominator = _FRACTIONS[step]
         return count * numerator / denominator  # as `_multiple`; the most used of all roundings
 
+    @property
+    def largest_market_order(self) -> float:
+        """What one market order may be at most, and so what one stop can close."""
+        return min(self.max_quantity, self.market_max_quantity)
+
+    def market_orders(self, quantity: float) -> list[float]:
+        """Split an exact quantity into as few market orders as the exchange takes."""
+        largest = self.largest_market_order
+        if quantity <= largest:
+            return [quantity]
+        largest = self.round_quantity(largest)
+        whole = int(quantity / largest)
+        rest = self.nearest_quantity(quantity - whole * largest)
+        return [largest] * whole + ([rest] if rest else [])
+
     def round_price(self, price: float, side: Side) -> float:
         """Round a limit price to a tick, never worse than asked: a buy down, a sell up."""
         tick = self.tick

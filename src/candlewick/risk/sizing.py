@@ -100,7 +100,7 @@ def size_entry(
         return _over(wanted_quantity, room, price, exposure, settings)
     problem = instrument.check(rounded, price, market=not signal.price)
     if problem:
-        large = rounded > min(instrument.max_quantity, instrument.market_max_quantity)
+        large = rounded > instrument.largest_market_order
         code = DenialCode.SIZE_TOO_LARGE if large else DenialCode.SIZE_TOO_SMALL
         return _deny(code, quantity=rounded, price=price, reason=problem)
     return Sized(rounded, stop, target)
