@@ -8,7 +8,8 @@ import pytest
 
 from candlewick.engine import Memory, SymbolMemory
 from candlewick.models import Instrument, OrderPurpose, OrderStatus, Position, SignalAction
-from tests.engine.game import SYMBOL, Game, cancelled, resting, sent
+from tests.engine.game import SYMBOL, Game, resting
+from tests.engine.picking import cancels_in, orders_in
 from tests.engine.stubborn import Stubborn
 
 _, STOP, TARGET, CLOSE = OrderPurpose
@@ -82,8 +83,8 @@ def test_nothing_is_sent_while_they_fill_one_after_the_other(play: Any) -> None:
     decisions = [*game.fill(second, 0.1), *game.fill(third, 0.2), *game.fill(second, 0.3)]
     decisions += game.update(third, OrderStatus.FILLED, 0.2)
     decisions += game.update(second, OrderStatus.FILLED, 0.4)
-    assert not sent(decisions)
-    assert not cancelled(decisions)
+    assert not orders_in(decisions)
+    assert not cancels_in(decisions)
     game.fill_all(first)
     assert game.quantity == 0.0
     assert not game.open(STOP)
@@ -95,12 +96,12 @@ def test_it_is_closed_in_slices_while_they_rest(play: Any) -> None:
     entry = game.enter(price=99.0, size=1.0)
     game.fill_all(entry, price=99.0)
     game.acknowledge(*game.open(STOP))
-    slices = sent(game.signal(SignalAction.CLOSE))
+    slices = orders_in(game.signal(SignalAction.CLOSE))
     closed = []
     while slices:
         (close,) = [o for o in slices if o.purpose is CLOSE]
         closed.append(close.quantity)
-        slices = [o for o in sent(game.fill_all(close)) if o.purpose is CLOSE]
+        slices = [o for o in orders_in(game.fill_all(close)) if o.purpose is CLOSE]
     assert closed == [0.4, 0.4, 0.2]
     assert game.quantity == 0.0
 
@@ -120,8 +121,8 @@ def test_a_restart_finds_all_of_them_and_changes_nothing() -> None:
     game = held()
     next_run = Game(left_by(game, 90.0), run_id="next", largest=LARGEST)
     decisions = next_run.tell(1.0, [resting(o) for o in game.resting.values()])
-    assert not sent(decisions)
-    assert not cancelled(decisions)
+    assert not orders_in(decisions)
+    assert not cancels_in(decisions)
     assert next_run.engine.next_deadline == 0
 
 
@@ -137,10 +138,10 @@ def test_a_restart_in_the_middle_of_a_move_ends_it() -> None:
     rest = {o.client_id: resting(o) for o in game.resting.values()}
     todo = list(next_run.tell(1.0, list(rest.values())))
     while todo:
-        for order in sent(todo):
+        for order in orders_in(todo):
             rest[order.client_id] = order
-        gone = [rest.pop(name) for name in cancelled(todo)]
-        answers = [d for o in sent(todo) for d in next_run.acknowledge(o)]
+        gone = [rest.pop(name) for name in cancels_in(todo)]
+        answers = [d for o in orders_in(todo) for d in next_run.acknowledge(o)]
         todo = [*answers, *(d for o in gone for d in next_run.update(o, OrderStatus.CANCELED))]
         assert sum(o.quantity for name, o in rest.items() if "stop" in name) >= 1.0
     left = sorted((o.quantity, o.trigger_price) for n, o in rest.items() if "stop" in n)
@@ -151,6 +152,6 @@ def test_without_a_journal_they_are_claimed_together() -> None:
     listed = [resting(order) for order in held().resting.values() if order.purpose is STOP]
     game = Game(run_id="next", largest=LARGEST)
     decisions = game.tell(1.0, listed)
-    assert not sent(decisions)
-    assert not cancelled(decisions)
+    assert not orders_in(decisions)
+    assert not cancels_in(decisions)
     assert game.engine.next_deadline == 0
