@@ -15,7 +15,15 @@ from candlewick.data import synthetic_market
 from candlewick.data.market import market_of
 from candlewick.engine import AlarmKind
 from candlewick.errors import ExitCode
-from candlewick.models import Candle, EventKind, Fill, OrderType, Side, SignalAction
+from candlewick.models import (
+    Candle,
+    EventKind,
+    Fill,
+    OrderType,
+    PositionSide,
+    Side,
+    SignalAction,
+)
 from candlewick.monitoring import Metrics
 from candlewick.sandbox import Fault, FaultKind, Limits, Sandbox, SandboxSettings
 from candlewick.strategies import Strategy
@@ -142,31 +150,53 @@ async def test_what_happened_behind_a_lost_stream_is_known_right_after_the_recon
     assert tally.fees == pytest.approx(player.client.account.exchange.fees_paid)
 
 
-@pytest.mark.parametrize(
-    ("name", "cause"), [("adl_autoclose_1", "ADL"), ("autoclose-1", "liquidation")]
-)
+@pytest.mark.parametrize("cause", ["ADL", "liquidation"])
 async def test_a_position_that_the_exchange_cuts_keeps_a_stop_of_the_right_size(
-    sandbox: Sandbox, tmp_path: Path, name: str, cause: str
+    sandbox: Sandbox, tmp_path: Path, cause: str
 ) -> None:
-    """The sandbox deleverages nobody; an order with such a name stands for it on the streams."""
+    """For a liquidation that leaves something, an order of such a name stands on the streams."""
 
     async def script(player: Player) -> None:
         player.signal(SignalAction.BUY, size=0.02, stop=PRICE * 0.9)
         state = player.engine_symbol
         await player.until(lambda: bool(state.stop_ids) and not state.unprotected_since)
-        async with another(sandbox, player) as exchange:
-            await exchange.ask(
-                "POST", "/v1/order", symbol=SYMBOL, side="SELL", type="MARKET", quantity="0.015",
-                reduceOnly="true", newClientOrderId=name,
-            )  # fmt: skip
+        if cause == "ADL":
+            sandbox.world.deleverage(player.client, SYMBOL, PositionSide.BOTH, 0.015, PRICE * 1.01)
+        else:
+            async with another(sandbox, player) as exchange:
+                await exchange.ask(
+                    "POST", "/v1/order", symbol=SYMBOL, side="SELL", type="MARKET",
+                    quantity="0.015", reduceOnly="true", newClientOrderId="autoclose-1",
+                )  # fmt: skip
         await player.until(lambda: len(player.resting) == 1 and player.stops() == 0.005)
 
-    outcome, _ = await play_on(sandbox, tmp_path, script, foreign_positions="close")
+    outcome, player = await play_on(sandbox, tmp_path, script, foreign_positions="close")
     assert outcome.exit_code is ExitCode.OK, outcome.problems
     records = list(read(tmp_path / "net"))
     (alarm,) = [r.data for r in records if r.type == "alarm"]
     assert alarm["text"] == f"{cause}: the exchange has cut it from 0.02 to 0.005"
     assert cause in {r.data["cause"] for r in records if r.type == "position_changed"}
+    assert player.system.tally.fees == pytest.approx(player.client.account.exchange.fees_paid)
+
+
+async def test_a_position_that_is_deleveraged_away_leaves_nothing_behind(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async def script(player: Player) -> None:
+        player.signal(SignalAction.BUY, size=0.02, stop=PRICE * 0.9, target=PRICE * 1.1)
+        state = player.engine_symbol
+        await player.until(lambda: len(player.resting) == 2 and not state.unprotected_since)
+        sandbox.world.deleverage(player.client, SYMBOL, PositionSide.BOTH, 0.0, PRICE * 1.01)
+        await player.until(lambda: state.position.is_flat and not player.resting)
+
+    outcome, player = await play_on(sandbox, tmp_path, script)
+    assert outcome.exit_code is ExitCode.OK, outcome.problems
+    tally = player.system.tally
+    assert tally.last_trade is not None
+    assert tally.last_trade.exit_reason == "ADL"
+    assert tally.last_trade.profit == pytest.approx(
+        player.client.account.exchange.balance - 10_000.0
+    )
 
 
 class BuysTooMuch(Strategy):

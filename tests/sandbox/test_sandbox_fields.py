@@ -51,6 +51,9 @@ ABSENT = {
     "OrderTradeUpdateO.AP", "OrderTradeUpdateO.cr", "OrderTradeUpdateO.N",
     "OrderTradeUpdateO.n", "OrderTradeUpdateO.M", "AlgoUpdateO.rm", "AlgoUpdateO.ia",
     "AccountUpdateA.S", "AccountConfigUpdate.ai",
+    # one of the two, by position mode and margin type
+    "PositionAdlQuantileEstimationResponseInnerAdlQuantile.HEDGE",
+    "PositionAdlQuantileEstimationResponseInnerAdlQuantile.BOTH",
 }  # fmt: skip
 
 
@@ -193,6 +196,20 @@ async def life(client: Client) -> dict[tuple[str, str], list[Json]]:
     return answers
 
 
+async def isolated_life(client: Client) -> dict[tuple[str, str], list[Json]]:
+    """What is asked of isolated positions alone; the answers by endpoint."""
+    step = client.sandbox.step
+    await step()
+    await client.ask("POST", "/v1/marginType", symbol=SYMBOL, marginType="ISOLATED")
+    await client.buy("0.02")
+    await step()
+    adjust = ("POST", "/fapi/v1/positionMargin")
+    history = ("GET", "/fapi/v1/positionMargin/history")
+    changed = await client.ask("POST", "/v1/positionMargin", symbol=SYMBOL, amount=5, type=1)
+    listed = await client.ask("GET", "/v1/positionMargin/history", symbol=SYMBOL)
+    return {adjust: [changed], history: [listed]}
+
+
 def quoted(value: Json) -> str:
     return quote(json.dumps(value))
 
@@ -202,6 +219,8 @@ async def test_every_signed_answer_has_the_described_fields(
 ) -> None:
     async with stepped(table_of(MOVING)) as client:
         answers = await life(client)
+    async with stepped(table_of(MOVING)) as client:
+        answers |= await isolated_life(client)
     wrong = [
         fault
         for (method, path), found in answers.items()
@@ -230,7 +249,9 @@ async def test_every_public_answer_has_the_described_fields(
             if "interval" in known["params"]:
                 params["interval"] = "1m"
             answers = [await client.public(path.removeprefix("/fapi"), **params)]
-            if path.endswith(("ticker/price", "bookTicker", "24hr", "premiumIndex")):
+            if path.endswith(
+                ("ticker/price", "bookTicker", "24hr", "premiumIndex", "symbolAdlRisk")
+            ):
                 answers.append(await client.public(path.removeprefix("/fapi")))
             for answer in answers:
                 if "lines" in path:  # rows of a kline are lists, see the tests of klines

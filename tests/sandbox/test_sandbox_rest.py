@@ -87,8 +87,16 @@ async def test_truths_in_any_case_and_numbers_with_exponents(flowing: Flow, trut
 
 async def test_strange_paths_and_missing_parameters(flowing: Flow) -> None:
     client = await flowing()
-    strange = await code_of(client, "GET", "/fapi/v1/nothing", "")
-    assert (strange.status, strange.code) == (404, -5000)
+    for path in (
+        "/fapi/v1/nothing",
+        "/fapi/v1/leverage",
+        "/futures/data/basis",
+        "/",
+        "/ws-fapi/v2",
+    ):
+        strange = await code_of(client, "GET", path, "")
+        assert (strange.status, strange.code) == (404, -5000)
+        assert strange.message == f"Path {path}, Method GET is invalid"
     for missing in ("symbol", "side", "type", "quantity"):
         left = {name: value for name, value in ORDER.items() if name != missing}
         with pytest.raises(Refused, match=f"'{missing}'") as caught:

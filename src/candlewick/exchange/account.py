@@ -11,18 +11,16 @@ from collections.abc import Mapping, Sequence
 from candlewick.errors import ValidationError
 from candlewick.exchange.admission import lacks_margin, refusal
 from candlewick.exchange.book import AWAKE, Resting, SymbolBook, Walk
-from candlewick.exchange.funding import FundingSchedule
 from candlewick.exchange.holding import Holding
-from candlewick.exchange.liquidation import expire_closers, liquidation_order
-from candlewick.exchange.margin import (
-    initial_margin,
-    set_isolated_liquidation,
-    set_shared_liquidation,
-    set_sole_liquidation,
-    slack,
+from candlewick.exchange.liquidation import (
+    deleverage_order,
+    expire_closers,
+    liquidation_order,
 )
+from candlewick.exchange.margin import slack
+from candlewick.exchange.margin_account import MarginAccount
 from candlewick.exchange.rules import as_order, parts_of, reduces, report_of, takes
-from candlewick.exchange.settings import ExchangeSettings, MarginType
+from candlewick.exchange.settings import ExchangeSettings
 from candlewick.models import (
     Candle,
     Fill,
@@ -30,7 +28,6 @@ from candlewick.models import (
     Instrument,
     Order,
     OrderUpdate,
-    Position,
     PositionSide,
 )
 from candlewick.models.members import (
@@ -55,7 +52,7 @@ _NOTHING: tuple[Report, ...] = ()
 _AT_ONCE = (IOC, FOK)
 
 
-class SimulatedExchange:
+class SimulatedExchange(MarginAccount):
     """One account: wallet, positions, orders, and the rules that move them.
 
     Args:
@@ -75,82 +72,9 @@ class SimulatedExchange:
         settings: ExchangeSettings | None = None,
         funding: Mapping[str, Sequence[tuple[int, float]]] | None = None,
     ) -> None:
-        self.settings = settings or ExchangeSettings()
-        self.balance = balance
-        self.fees_paid = 0.0
-        self.funding_received = 0.0
-        self.realized = 0.0
-        self.insurance = 0.0  # what bankruptcies cost others; added so that no wallet is negative
-        self._isolated = self.settings.margin_type is MarginType.ISOLATED
+        super().__init__(instruments, balance, settings or ExchangeSettings(), funding)
         self._slippage = self.settings.slippage_bps / 10_000.0
-        self._books: dict[str, SymbolBook] = {}
-        self._funding: dict[str, FundingSchedule] = {}
-        for symbol, instrument in instruments.items():
-            book = SymbolBook(instrument, self.settings.leverage, self.settings.margin_type)
-            schedule = FundingSchedule(
-                self.settings.funding_rate,
-                self.settings.funding_interval_h,
-                funding.get(symbol) if funding else None,
-            )
-            book.next_funding = schedule.next_time
-            self._books[symbol], self._funding[symbol] = book, schedule
-        self._open_positions = 0
         self._orders_made = 0
-        self._trades_made = 0
-
-    # -- what the caller may ask ---------------------------------------------------------------
-
-    def book(self, symbol: str) -> SymbolBook:
-        """The book of one symbol; raises ValidationError for an unknown one."""
-        try:
-            return self._books[symbol]
-        except KeyError:
-            raise ValidationError(f"the exchange has no symbol {symbol!r}") from None
-
-    def equity(self) -> float:
-        """Wallet plus open profit at the last prices, in quote currency."""
-        if not self._open_positions:
-            return self.balance
-        return self.balance + sum(
-            held.unrealized(book.last)
-            for book in self._books.values()
-            for held in book.holdings.values()
-            if held.quantity
-        )
-
-    def available(self) -> float:
-        """What new entries may bind: equity (in isolated margin the wallet) less what is bound."""
-        bound = 0.0
-        for book in self._books.values():
-            if book.open_positions or book.resting or book.arrivals:
-                bound += initial_margin(book)
-        return (self.balance if self._isolated else self.equity()) - bound
-
-    def positions(self) -> list[Position]:
-        """All positions that are not flat."""
-        if self._open_positions > 1 and not self._isolated:
-            set_shared_liquidation(self.balance, self._books.values())
-        return [
-            held.as_position(book.liquidation.get(side, 0.0))
-            for book in self._books.values()
-            for side, held in book.holdings.items()
-            if held.quantity
-        ]
-
-    def open_orders(self, symbol: str | None = None) -> list[Order]:
-        """Orders that rest or wait for the next price, oldest first."""
-        books = self._books.values() if symbol is None else [self.book(symbol)]
-        waiting = [r for book in books for r in (*book.resting.values(), *book.arrivals)]
-        waiting.sort(key=lambda resting: resting.sequence)
-        return [as_order(resting) for resting in waiting]
-
-    def change_margin_type(self, margin_type: MarginType) -> None:
-        """Back positions in another way from now on; raises ValidationError while one is held."""
-        if self._open_positions:
-            raise ValidationError("the margin type cannot change while a position is held")
-        self._isolated = margin_type is MarginType.ISOLATED
-        for book in self._books.values():
-            book.margin_type = margin_type
 
     # -- orders ----------------------------------------------------------------------------------
 
@@ -182,10 +106,18 @@ class SimulatedExchange:
         elif type is LIMIT and order.time_in_force in _AT_ONCE:
             reports.append(report_of(resting, EXPIRED, time))
         else:
+            resting.lean(book.basis, book.instrument)
             if resting.trails and not order.trigger_price and book.last:
                 resting.follow(book.last, book.instrument)
             self._rest(book, resting)
         return reports
+
+    def open_orders(self, symbol: str | None = None) -> list[Order]:
+        """Orders that rest or wait for the next price, oldest first."""
+        books = self._books.values() if symbol is None else [self.book(symbol)]
+        waiting = [r for book in books for r in (*book.resting.values(), *book.arrivals)]
+        waiting.sort(key=lambda resting: resting.sequence)
+        return [as_order(resting) for resting in waiting]
 
     def cancel(self, client_id: str, symbol: str, time: int) -> list[Report]:
         """Take an order off the book; REJECTED with code -2011 when it is not there."""
@@ -244,6 +176,19 @@ class SimulatedExchange:
             reports += step
         return reports
 
+    def set_basis(self, symbol: str, basis: float) -> None:
+        """Let the mark price be that much above the last price from now on; whole ticks.
+
+        Orders that wait for the mark price, margins and liquidations go by it; what is reached is
+        set off by the next price.
+        """
+        book = self.book(symbol)
+        book.basis = book.instrument.nearest_price(abs(basis)) * (1.0 if basis > 0.0 else -1.0)
+        for resting in book.resting.values():
+            resting.lean(book.basis, book.instrument)
+        self._wallet_moved()
+        book.lower = AWAKE
+
     def _advance(self, book: SymbolBook, candle: Candle) -> Sequence[Report]:
         walk = book.walk
         if walk is None:
@@ -282,7 +227,7 @@ class SimulatedExchange:
         book.walk = None
         book.last = candle.close
         if self._shares_wallet(book):
-            set_shared_liquidation(self.balance, self._books.values())
+            self._set_shared_liquidation()
             for other in self._books.values():
                 if other.holdings and other.walk is None:
                     other.set_band()
@@ -388,59 +333,7 @@ class SimulatedExchange:
             reports += expire_closers(book, held, time)
         return reports
 
-    def _trade(
-        self,
-        book: SymbolBook,
-        held: Holding,
-        resting: Resting,
-        quantity: float,
-        price: float,
-        time: int,
-        maker: bool,
-        fee_rate: float,
-    ) -> Fill:
-        order, instrument = resting.order, book.instrument
-        before = held.quantity
-        realized = held.change(order.side.sign * quantity, price, time)
-        if not before or not held.quantity:
-            opened = bool(held.quantity) - bool(before)
-            book.open_positions += opened
-            self._open_positions += opened
-        fee = fee_rate * quantity * price
-        self.balance += realized - fee
-        self.realized += realized
-        self.fees_paid += fee
-        held.fees += fee
-        if self._isolated:
-            held.isolated_margin = held.notional(held.entry_price) / book.leverage
-        filled = resting.filled
-        resting.filled = instrument.nearest_quantity(filled + quantity) if filled else quantity
-        resting.cost += price * quantity
-        book.margin_changed = True
-        number = self._trades_made = self._trades_made + 1
-        return Fill(
-            number, order.client_id, order.symbol, order.side, price, quantity, fee,
-            time, instrument.quote, maker, realized, resting.venue_id, order.position_side,
-        )  # fmt: skip
-
-    # -- liquidation -------------------------------------------------------------------------------
-
-    def _shares_wallet(self, book: SymbolBook) -> bool:
-        """True when other positions than the book's only one lean on the wallet."""
-        own = 1 if book.open_positions else 0
-        return self._open_positions > own and not self._isolated
-
-    def _set_liquidation(self, book: SymbolBook) -> None:
-        """Compute what may have changed of the book's liquidation prices."""
-        book.margin_changed = False
-        if not self._open_positions:
-            book.liquidation = book.watch = {}
-        elif self._isolated:
-            set_isolated_liquidation(book)
-        elif self._shares_wallet(book):
-            set_shared_liquidation(self.balance, self._books.values())
-        else:
-            set_sole_liquidation(book, self.balance)
+    # -- what the exchange does by itself ----------------------------------------------------------
 
     def _liquidate(self, book: SymbolBook, side: PositionSide, walk: Walk) -> list[Report]:
         """Close a position whose margin is used up, one tier at a time while that is enough."""
@@ -448,33 +341,62 @@ class SimulatedExchange:
         instrument = book.instrument
         if (
             book.open_positions > 1
-            and not self._isolated
-            and slack(self.balance, self._books.values()) > (instrument.tick * abs(held.quantity))
+            and not book.isolated
+            and self._slack() > (instrument.tick * abs(held.quantity))
         ):
             book.margin_changed = True  # the other side has gained meanwhile
             return []
         self._orders_made += 1
-        order = liquidation_order(instrument, held, walk.price, walk.time, self._orders_made)
-        resting = Resting(order, self._orders_made)
-        balance, margin = self.balance, held.isolated_margin
-        rate = instrument.liquidation_fee
-        fill = self._trade(book, held, resting, order.quantity, walk.price, walk.time, False, rate)
-        self._insure(balance - self.balance, margin - held.isolated_margin)
-        reports: list[Report] = [fill, report_of(resting, FILLED, walk.time, order=order)]
+        order = liquidation_order(
+            instrument, held, walk.price + book.basis, walk.time, self._orders_made
+        )
+        return self._close(book, held, order, walk.price, instrument.liquidation_fee)
+
+    def _slack(self) -> float:
+        """What cross positions may still lose together."""
+        cross = [book for book in self._books.values() if not book.isolated]
+        return slack(self._cross_wallet(), cross)
+
+    def deleverage(
+        self, symbol: str, side: PositionSide, quantity: float, price: float, time: int
+    ) -> list[Report]:
+        """Take a position, or a part of it, over at a price, as another's bankruptcy makes needed.
+
+        Args:
+            quantity: base units; 0.0, or more than is held, is all of it.
+            price: what the bankrupt position is worth, quote currency.
+            time: UTC ms.
+
+        Raises:
+            ValidationError: no position is held there, or the quantity is no whole step.
+        """
+        book = self.book(symbol)
+        held = book.holding(side)
         if not held.quantity:
-            reports += expire_closers(book, held, walk.time)
+            raise ValidationError(f"there is no {side} position in {symbol} to deleverage")
+        if quantity < 0.0 or not book.instrument.is_quantity(quantity):
+            raise ValidationError(
+                f"quantity {quantity!r} must be 0 or more whole steps of {book.instrument.step:g}"
+            )
+        self._orders_made += 1
+        order = deleverage_order(book.instrument, held, quantity, time, self._orders_made)
+        reports = self._close(book, held, order, price, book.instrument.fee_taker)
+        book.lower = AWAKE
         return reports
 
-    def _insure(self, loss: float, isolated_margin: float) -> None:
-        """The insurance fund takes what a liquidation lost beyond the margin behind it."""
-        if self._isolated:
-            covered = max(0.0, loss - isolated_margin)
-        else:
-            covered = 0.0 if self._open_positions else max(0.0, -self.balance)
-        self.insurance += covered
-        self.balance += covered
-
-    # -- funding ---------------------------------------------------------------------------------
+    def _close(
+        self, book: SymbolBook, held: Holding, order: Order, price: float, fee_rate: float
+    ) -> list[Report]:
+        """Carry out an order that the exchange has made; what it lost too much is insured."""
+        time = order.created_time
+        resting = Resting(order, self._orders_made)
+        balance, margin = self.balance, held.isolated_margin
+        fill = self._trade(book, held, resting, order.quantity, price, time, False, fee_rate)
+        self._insure(book, balance - self.balance, margin - held.isolated_margin)
+        reports: list[Report] = [fill, report_of(resting, FILLED, time, order=order)]
+        if not held.quantity:
+            reports += expire_closers(book, held, time)
+        return reports
 
     def _pay_funding(self, book: SymbolBook, candle: Candle) -> list[Report]:
         """Pay what is due up to the candle's open."""
@@ -482,20 +404,8 @@ class SimulatedExchange:
         due = schedule.due(candle.open_time)
         book.next_funding = schedule.next_time
         return [
-            self.pay_funding(candle.symbol, side, candle.open, rate, time)
+            self.pay_funding(candle.symbol, side, candle.open + book.basis, rate, time)
             for time, rate in due
             for side, held in book.holdings.items()
             if held.quantity
         ]
-
-    def pay_funding(
-        self, symbol: str, side: PositionSide, mark_price: float, rate: float, time: int
-    ) -> Funding:
-        """Pay one position's funding: ``-quantity * mark_price * rate``."""
-        book = self.book(symbol)
-        amount = -book.holding(side).quantity * mark_price * rate
-        self.balance += amount
-        self.funding_received += amount
-        book.margin_changed = True
-        book.lower = AWAKE
-        return Funding(symbol, amount, rate, time)

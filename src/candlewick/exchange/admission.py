@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from candlewick.exchange.book import SymbolBook
 from candlewick.exchange.margin import initial_margin
-from candlewick.exchange.rules import reduces, takes
+from candlewick.exchange.rules import Refusal, reduces, takes
 from candlewick.models import Order
 from candlewick.models.members import (
     BOTH,
     BUY,
     GTX,
     LIMIT,
+    MARK,
     MARKET,
     STOP_MARKET,
     TRAILING_STOP_MARKET,
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from candlewick.exchange.account import SimulatedExchange
 
 __all__ = ["lacks_margin", "refusal"]
-
-Refusal = tuple[int, str]
 
 
 def refusal(exchange: SimulatedExchange, book: SymbolBook | None, order: Order) -> Refusal | None:
@@ -99,7 +98,7 @@ def _bad_trigger(book: SymbolBook, order: Order) -> Refusal | None:
         if not 0.0 < order.callback_rate < 1.0:
             return -2007, "Invalid callBack rate."
         return None
-    trigger, last = order.trigger_price, book.last
+    trigger, last = order.trigger_price, book.mark if order.trigger_by is MARK else book.last
     if trigger <= 0.0:
         return -4013, "Price less than min price."
     waits_above = (order.type is STOP_MARKET) is (order.side is BUY)

@@ -15,6 +15,7 @@ from candlewick.models import Instrument, Order, PositionSide
 from candlewick.models.members import (
     BUY,
     LIMIT,
+    MARK,
     MARKET,
     SELL,
     TAKE_PROFIT_MARKET,
@@ -32,7 +33,9 @@ class Resting:
 
     ``level`` is that price, 0.0 for a trailing stop that is not active yet; ``downward`` is True
     when a falling price reaches it; a ``patient`` order waits for a better price than the present.
-    ``extreme`` is the best price since a trailing stop is active, 0.0 before. ``cost`` is the sum
+    ``extreme`` is the best price since a trailing stop is active, 0.0 before. ``basis`` is how far
+    above the last price the mark price is, where the order waits for that one: ``level`` is always
+    a last price. ``cost`` is the sum
     of price * quantity over the fills. The order may fire from the candle count ``not_before`` on.
 
     What most orders never change stands in the class: a market order sets three attributes.
@@ -44,6 +47,7 @@ class Resting:
     level = 0.0
     not_before = 0
     downward = False
+    basis = 0.0
     patient = False
     trails = False
 
@@ -64,6 +68,17 @@ class Resting:
         else:
             self.level = order.trigger_price
 
+    def lean(self, basis: float, instrument: Instrument) -> None:
+        """Say where the mark price is; an order that waits for the last price does not care."""
+        if self.order.trigger_by is not MARK or self.basis == basis:
+            return
+        self.basis = basis
+        if self.trails:
+            if self.extreme:
+                self._set_level(instrument)
+        else:
+            self.level = instrument.nearest_price(self.order.trigger_price - basis)
+
     @property
     def average_price(self) -> float:
         """Average price of the fills, 0.0 before the first."""
@@ -75,14 +90,26 @@ class Resting:
         Without an activation price it is active from the first price on.
         """
         order = self.order
+        if self.basis:
+            price = instrument.nearest_price(price + self.basis)
         sells = order.side is SELL
         limit = self.extreme or order.trigger_price
         better = price > limit if sells else price < limit
         if better or limit == 0.0 or (self.extreme == 0.0 and price == limit):
             self.extreme = price
-            self.level = instrument.nearest_price(
-                price * (1.0 + order.side.sign * order.callback_rate)
-            )
+            self._set_level(instrument)
+
+    def _set_level(self, instrument: Instrument) -> None:
+        order = self.order
+        level = instrument.nearest_price(
+            self.extreme * (1.0 + order.side.sign * order.callback_rate)
+        )
+        self.level = instrument.nearest_price(level - self.basis) if self.basis else level
+
+    def best(self, instrument: Instrument) -> float:
+        """The last price that moves a trailing stop, or starts it; 0.0 when any does."""
+        best = self.extreme or self.order.trigger_price
+        return instrument.nearest_price(best - self.basis) if best and self.basis else best
 
 
 class Walk:
@@ -101,11 +128,12 @@ class SymbolBook:
 
     ``liquidation`` holds the price at which each side is liquidated while no other position moves;
     ``watch`` the price up to which none of the account's positions can be, whatever the others do
-    within theirs. With a single position the two are the same.
+    within theirs. With a single position the two are the same. Both are mark prices, which are
+    ``basis`` above the last one.
     """
 
     __slots__ = (
-        "arrivals", "candles", "holdings", "instrument", "last", "leverage", "liquidation",
+        "arrivals", "basis", "candles", "holdings", "instrument", "last", "leverage", "liquidation",
         "lower", "margin_changed", "margin_type", "next_funding", "open_positions", "resting",
         "upper", "walk", "watch",
     )  # fmt: skip
@@ -119,6 +147,7 @@ class SymbolBook:
         self.resting: dict[str, Resting] = {}
         self.arrivals: list[Resting] = []
         self.last = 0.0
+        self.basis = 0.0
         self.lower = -_INF
         self.upper = _INF
         self.next_funding = 0
@@ -127,6 +156,18 @@ class SymbolBook:
         self.margin_changed = False  # the two above are to be computed afresh
         self.walk: Walk | None = None
         self.candles = 0
+
+    @property
+    def mark(self) -> float:
+        """The mark price: what positions are valued at."""
+        if self.basis:
+            return self.instrument.nearest_price(self.last + self.basis)
+        return self.last
+
+    @property
+    def isolated(self) -> bool:
+        """True where each position has a margin of its own."""
+        return self.margin_type is MarginType.ISOLATED
 
     def holding(self, side: PositionSide) -> Holding:
         """The position of that side, made flat when there was none."""
@@ -144,7 +185,7 @@ class SymbolBook:
             level = resting.level
             if resting.trails:
                 # the opposite bound: a better price moves it, or its activation price starts it
-                best = resting.extreme or resting.order.trigger_price
+                best = resting.best(self.instrument)
                 if best == 0.0:
                     lower = AWAKE  # the first price starts it
                 elif resting.downward:
@@ -158,7 +199,8 @@ class SymbolBook:
                     lower = level
             elif level < upper:
                 upper = level
-        for side, price in self.watch.items():
+        for side, mark in self.watch.items():
+            price = mark - self.basis
             if self.holdings[side].quantity > 0.0:
                 if price > lower:
                     lower = price
@@ -187,7 +229,7 @@ class SymbolBook:
             if best is None or rank < best:
                 best, found = rank, (price, resting)
         for side, level in self.liquidation.items():
-            price = meeting(level, self.holdings[side].quantity > 0.0, start, target)
+            price = meeting(level - self.basis, self.holdings[side].quantity > 0.0, start, target)
             if price is not None and (best is None or abs(price - start) <= best[0]):
                 best, found = (abs(price - start), -1, 0), (price, side)
         return found

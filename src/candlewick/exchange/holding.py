@@ -14,8 +14,8 @@ class Holding:
     """
 
     __slots__ = (
-        "entry_price", "fees", "instrument", "isolated_margin", "opened_time", "quantity",
-        "realized", "side", "updated_time",
+        "added_margin", "entry_price", "fees", "instrument", "isolated_margin", "opened_time",
+        "quantity", "realized", "side", "updated_time",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, side: PositionSide) -> None:
@@ -26,6 +26,7 @@ class Holding:
         self.realized = 0.0
         self.fees = 0.0
         self.isolated_margin = 0.0
+        self.added_margin = 0.0  # how much more than the initial margin was set apart
         self.opened_time = 0
         self.updated_time = 0
 
@@ -64,6 +65,20 @@ class Holding:
         self.realized += realized
         self.updated_time = time
         return realized
+
+    def initial_margin(self, leverage: int) -> float:
+        """What the position binds at its entry price, quote currency."""
+        return self.notional(self.entry_price) / leverage
+
+    def set_apart(self, leverage: int, before: float) -> None:
+        """Set the isolated margin after a trade; ``before`` is the quantity held before it.
+
+        What was added by hand stays with what is left of the position.
+        """
+        if self.added_margin:
+            kept = self.quantity / before if before else 0.0
+            self.added_margin *= min(max(kept, 0.0), 1.0)
+        self.isolated_margin = self.initial_margin(leverage) + self.added_margin
 
     def unrealized(self, price: float) -> float:
         """Open profit at ``price``, in quote currency."""

@@ -8,25 +8,40 @@ from candlewick.exchange.rules import report_of
 from candlewick.models import Instrument, Order, OrderUpdate
 from candlewick.models.members import BUY, EXPIRED, MARKET, SELL
 
-__all__ = ["expire_closers", "liquidation_order"]
+__all__ = ["deleverage_order", "expire_closers", "liquidation_order"]
 
 
 def liquidation_order(
-    instrument: Instrument, held: Holding, price: float, time: int, number: int
+    instrument: Instrument, held: Holding, mark_price: float, time: int, number: int
 ) -> Order:
     """Return the order that closes a position whose margin is used up.
 
     It leaves what the tier below may keep; ``time`` is UTC ms, ``number`` makes its client id.
     """
     quantity = abs(held.quantity)
-    floor = instrument.bracket(held.notional(price)).floor
+    floor = instrument.bracket(held.notional(mark_price)).floor
     if floor > 0.0:
-        kept = instrument.round_quantity(floor / price)
+        kept = instrument.round_quantity(floor / mark_price)
         quantity = instrument.nearest_quantity(quantity - kept)
     return Order(
         f"autoclose-{number}", instrument.symbol, SELL if held.quantity > 0.0 else BUY, MARKET,
         quantity, reduce_only=True, position_side=held.side, created_time=time,
         reason="liquidation",
+    )  # fmt: skip
+
+
+def deleverage_order(
+    instrument: Instrument, held: Holding, quantity: float, time: int, number: int
+) -> Order:
+    """Return the order that takes a position over, or ``quantity`` of it where that is less.
+
+    ``time`` is UTC ms, ``number`` makes its client id.
+    """
+    size = abs(held.quantity)
+    return Order(
+        f"adl_autoclose_{number}", instrument.symbol, SELL if held.quantity > 0.0 else BUY, MARKET,
+        min(quantity or size, size), reduce_only=True, position_side=held.side, created_time=time,
+        reason="deleveraging",
     )  # fmt: skip
 
 

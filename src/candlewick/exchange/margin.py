@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from candlewick.exchange.book import SymbolBook
 from candlewick.exchange.holding import Holding
 from candlewick.exchange.rules import reduces
-from candlewick.exchange.settings import MarginType
 from candlewick.models import Instrument, Order, PositionSide
 from candlewick.models.members import BUY, SELL
 
 __all__ = [
     "initial_margin",
     "liquidation_price",
+    "removable",
     "set_isolated_liquidation",
     "set_shared_liquidation",
     "set_sole_liquidation",
@@ -60,19 +60,21 @@ def initial_margin(book: SymbolBook, extra: Order | None = None) -> float:
     """What the book's positions and entries bind, and ``extra`` if it were added.
 
     On each side ``max(|position + bids|, |position - asks|) / leverage``, in quote currency, the
-    position valued at the last price, in isolated margin at its entry price.
+    position valued at the mark price. In isolated margin it counts at its entry price, and what
+    was added to its margin is bound too.
     """
     if not book.open_positions and not book.resting and not book.arrivals:
         if extra is None or reduces(extra):
             return 0.0
         return (extra.price or book.last) * extra.quantity / book.leverage
-    last, isolated = book.last, book.margin_type is MarginType.ISOLATED
+    last, mark, isolated, added = book.last, book.mark, book.isolated, 0.0
     notional: dict[PositionSide, float] = {}
     for side, held in book.holdings.items():
         if held.quantity:
-            notional[side] = held.quantity * (held.entry_price if isolated else last)
+            notional[side] = held.quantity * (held.entry_price if isolated else mark)
+            added += held.added_margin
     if not book.resting and not book.arrivals and extra is None:
-        return sum(map(abs, notional.values())) / book.leverage
+        return sum(map(abs, notional.values())) / book.leverage + added
     bids: dict[PositionSide, float] = {}
     asks: dict[PositionSide, float] = {}
     waiting = [(r.order, r.filled) for r in (*book.resting.values(), *book.arrivals)]
@@ -88,13 +90,19 @@ def initial_margin(book: SymbolBook, extra: Order | None = None) -> float:
     for side in dict.fromkeys((*notional, *bids, *asks)):
         value = notional.get(side, 0.0)
         total += max(abs(value + bids.get(side, 0.0)), abs(value - asks.get(side, 0.0)))
-    return total / book.leverage
+    return total / book.leverage + added
+
+
+def removable(book: SymbolBook, held: Holding) -> float:
+    """What an isolated position can spare of its margin at the mark price, quote currency."""
+    loss = min(held.unrealized(book.mark), 0.0)
+    return held.isolated_margin + loss - held.notional(book.mark) / book.leverage
 
 
 def slack(balance: float, books: Iterable[SymbolBook]) -> float:
-    """Wallet and open profit at the last prices, less the maintenance margin of all positions."""
+    """Wallet and open profit at the mark prices, less the maintenance margin of all positions."""
     return balance + sum(
-        held.unrealized(book.last) - _maintenance(book, held)
+        held.unrealized(book.mark) - _maintenance(book, held)
         for book in books
         for held in book.holdings.values()
         if held.quantity
@@ -102,7 +110,7 @@ def slack(balance: float, books: Iterable[SymbolBook]) -> float:
 
 
 def _maintenance(book: SymbolBook, held: Holding) -> float:
-    return book.instrument.maintenance_margin(held.notional(book.last))
+    return book.instrument.maintenance_margin(held.notional(book.mark))
 
 
 def _safe_price(instrument: Instrument, held: Holding, collateral: float) -> float:
@@ -151,7 +159,7 @@ def set_shared_liquidation(balance: float, books: Iterable[SymbolBook]) -> None:
         for side, held in book.holdings.items():
             if not held.quantity:
                 continue
-            own = _maintenance(book, held) - held.unrealized(book.last)
+            own = _maintenance(book, held) - held.unrealized(book.mark)
             for prices, loss in ((book.liquidation, left), (book.watch, share)):
                 price = _safe_price(book.instrument, held, own + loss)
                 if price > 0.0:

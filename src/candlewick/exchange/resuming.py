@@ -56,8 +56,8 @@ def _hold(exchange: SimulatedExchange, position: Position) -> None:
     held.change(position.quantity, position.entry_price, position.opened_time)
     held.realized, held.fees = position.realized, position.fees
     held.updated_time = position.updated_time
-    if exchange._isolated:
-        held.isolated_margin = held.notional(held.entry_price) / book.leverage
+    if book.isolated:
+        held.set_apart(book.leverage, 0.0)
     book.open_positions += 1
     exchange._open_positions += 1
     book.last = book.last or position.entry_price  # until the market tells another

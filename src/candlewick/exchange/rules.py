@@ -13,7 +13,11 @@ from candlewick.models import (
 )
 from candlewick.models.members import ACKNOWLEDGED, BOTH, BUY, LIMIT, LONG, PARTIALLY_FILLED, SELL
 
-__all__ = ["as_order", "parts_of", "reduces", "report_of", "takes"]
+__all__ = ["Refusal", "as_order", "parts_of", "reduces", "report_of", "takes"]
+
+
+Refusal = tuple[int, str]
+"""An error code of the exchange, and its words."""
 
 
 def takes(order: Order, price: float) -> bool:

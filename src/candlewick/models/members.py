@@ -34,6 +34,7 @@ __all__ = [
     "LAST",
     "LIMIT",
     "LONG",
+    "MARK",
     "MARKET",
     "PARTIALLY_FILLED",
     "PLANNED",
@@ -59,6 +60,7 @@ TAKE_PROFIT_MARKET: Final = OrderType.TAKE_PROFIT_MARKET
 TRAILING_STOP_MARKET: Final = OrderType.TRAILING_STOP_MARKET
 
 LAST: Final = TriggerPrice.LAST
+MARK: Final = TriggerPrice.MARK
 
 GTC: Final = TimeInForce.GTC
 IOC: Final = TimeInForce.IOC

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from candlewick.exchange import MarginType, Report, SimulatedExchange
+from candlewick.exchange import Report, SimulatedExchange
 from candlewick.exchange.holding import Holding
 from candlewick.models import (
     Fill,
@@ -23,9 +23,11 @@ from candlewick.sandbox.records import (
     AlgoRecord,
     Amendment,
     Income,
+    MarginChange,
     OrderRecord,
     TradeRecord,
 )
+from candlewick.sandbox.wire import ApiError
 
 __all__ = ["Account", "Surroundings"]
 
@@ -79,7 +81,7 @@ class Account:
         self.trades: list[TradeRecord] = []
         self.incomes: list[Income] = []
         self.amendments: list[Amendment] = []
-        self.margin_changes: list[dict[str, Any]] = []
+        self.margin_changes: list[MarginChange] = []
         self.reject_triggers = 0
         self.changed = around.now  # when the wallet last changed; never 0 for a wallet with money
         self._tell = tell
@@ -200,19 +202,19 @@ class Account:
         if order.status == "FILLED":
             order.quantity = order.executed  # a reduce-only order shrinks to the position
         held = self._change(fill)
-        margin = self.exchange.book(fill.symbol).margin_type
+        book = self.exchange.book(fill.symbol)
         if not order.by_exchange:
             self._tell(events.trade_lite(order, instrument, trade, now))
         self._tell(
             events.account_update(
                 "ORDER", self.asset, self._wallet, 0.0,
-                [events.position_change(held, margin, fill.price)], fill.time, now,
+                [events.position_change(held, book.margin_type, book.mark)], fill.time, now,
                 locked=self.locked(),
             )
         )  # fmt: skip
         execution = "CALCULATED" if order.by_exchange else "TRADE"
         self._tell(events.order_update(order, instrument, execution, fill.time, now, trade))
-        if order.by_exchange:
+        if order.by_exchange and not order.deleveraged:
             self.around.liquidated(events.force_order_event(order, instrument, trade, now))
         if not order.is_open:
             self._by_key.pop(order.key, None)
@@ -221,11 +223,14 @@ class Account:
     def _change(self, fill: Fill) -> Holding:
         """Move wallet and position by one trade."""
         held = self.shadow(fill.symbol, fill.position_side)
+        before = held.quantity
         held.change(fill.side.sign * fill.quantity, fill.price, fill.time)
         held.fees += fill.fee
         book = self.exchange.book(fill.symbol)
-        if book.margin_type is MarginType.ISOLATED:
-            held.isolated_margin = held.notional(held.entry_price) / book.leverage
+        if book.isolated:
+            margin = held.isolated_margin
+            held.set_apart(book.leverage, before)
+            self._note_margin(held, "TRADE", held.isolated_margin - margin, fill.time)
         self._wallet += fill.realized - fill.fee
         return held
 
@@ -248,12 +253,12 @@ class Account:
         record = self._by_key.get(fill.client_id)
         if record is None:
             assert update.order is not None, f"a fill of an unknown order: {fill.client_id}"
-            record = self._liquidation(update.order, fill)
+            record = self._made_by_exchange(update.order, fill)
         if isinstance(record, AlgoRecord):
             record = self.trigger(record, fill.time)
         return record
 
-    def _liquidation(self, order: Order, fill: Fill) -> OrderRecord:
+    def _made_by_exchange(self, order: Order, fill: Fill) -> OrderRecord:
         record = OrderRecord(
             order.client_id, self.around.make_id(), order.client_id, order.symbol,
             order.side.name, "LIMIT", str(order.position_side), "IOC", order.quantity, fill.price,
@@ -306,9 +311,9 @@ class Account:
         self._earn("FUNDING_FEE", funding.amount, funding.symbol, funding.time)
         book = self.exchange.book(funding.symbol)
         positions = []
-        if book.margin_type is MarginType.ISOLATED:  # in cross mode only the wallet is told
+        if book.isolated:  # in cross mode only the wallet is told
             positions = [
-                events.position_change(held, book.margin_type, book.last)
+                events.position_change(held, book.margin_type, book.mark)
                 for (symbol, _), held in self._shadows.items()
                 if symbol == funding.symbol and held.quantity
             ]
@@ -336,7 +341,7 @@ class Account:
 
     def deposit(self, amount: float) -> None:
         """Add to the wallet, or take from it."""
-        self.exchange.balance += amount
+        self.exchange.transfer(amount)
         self._wallet += amount
         now = self.around.now
         self._earn("TRANSFER", amount, "", now)
@@ -346,6 +351,41 @@ class Account:
                 reason, self.asset, self._wallet, amount, (), now, now, locked=self.locked()
             )
         )
+
+    # -- margin ------------------------------------------------------------------------------------
+
+    def add_margin(self, symbol: str, side: PositionSide, amount: float) -> None:
+        """Set wallet apart for an isolated position, or give back; raises ApiError."""
+        refused = self.exchange.add_margin(symbol, side, amount)
+        if refused is not None:
+            raise ApiError(*refused)
+        held, now = self.shadow(symbol, side), self.around.now
+        held.isolated_margin += amount
+        held.added_margin += amount
+        self._note_margin(held, "USER_ADJUST", amount, now)
+        book = self.exchange.book(symbol)
+        self._tell(
+            events.account_update(
+                "MARGIN_TRANSFER", self.asset, self._wallet, 0.0,
+                [events.position_change(held, book.margin_type, book.mark)], now, now,
+                locked=self.locked(),
+            )
+        )  # fmt: skip
+
+    def change_leverage(self, symbol: str, leverage: int) -> None:
+        """Set a symbol's leverage; what backs an isolated position stays with it."""
+        self.exchange.change_leverage(symbol, leverage)
+        if not self.exchange.book(symbol).isolated:
+            return
+        for held in self.held():
+            if held.instrument.symbol == symbol:
+                held.added_margin = held.isolated_margin - held.initial_margin(leverage)
+
+    def _note_margin(self, held: Holding, kind: str, amount: float, time: int) -> None:
+        if amount:
+            self.margin_changes.append(
+                MarginChange(held.instrument.symbol, str(held.side), kind, amount, self.asset, time)
+            )
 
     @property
     def hedge_mode(self) -> bool:

@@ -10,7 +10,10 @@ import msgspec
 from aiohttp import web
 
 from candlewick.errors import ConfigError
+from candlewick.models import PositionSide
 from candlewick.sandbox.faults import parse_faults
+from candlewick.sandbox.keys import Client
+from candlewick.sandbox.wire import ApiError
 
 if TYPE_CHECKING:
     from candlewick.sandbox.server import Sandbox
@@ -36,6 +39,8 @@ class ControlSide:
             ("POST", "/step"): self._step,
             ("POST", "/accounts"): self._open_account,
             ("POST", "/deposit"): self._deposit,
+            ("POST", "/mark"): self._mark,
+            ("POST", "/adl"): self._deleverage,
             ("POST", "/cut"): self._cut,
             ("POST", "/expire-listen-keys"): self._expire,
         }
@@ -51,7 +56,9 @@ class ControlSide:
                 body = await request.read()
                 given = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
                 answer, status = await handler(given), 200
-            except (ConfigError, msgspec.DecodeError, TypeError, ValueError) as error:
+            except KeyError as error:
+                answer, status = {"error": f"{error.args[0]!r} is missing"}, 400
+            except (ApiError, ConfigError, msgspec.DecodeError, TypeError, ValueError) as error:
                 answer, status = {"error": str(error)}, 400
             return web.Response(
                 body=msgspec.json.encode(answer), status=status, content_type="application/json"
@@ -85,11 +92,29 @@ class ControlSide:
         return {"api_key": client.api_key, "api_secret": client.secret}
 
     async def _deposit(self, given: dict[str, Any]) -> Any:
-        client = self._sandbox.world.clients.get(str(given.get("api_key", "")))
-        if client is None:
-            raise ConfigError("there is no account with this api_key")
+        client = self._client(given)
         client.account.deposit(float(given["amount"]) if "amount" in given else 0.0)
         return {"balance": client.account.exchange.balance}
+
+    def _client(self, given: dict[str, Any]) -> Client:
+        """The account of an ``api_key``; the first one where none is named."""
+        key = str(given.get("api_key", self._sandbox.api_key))
+        client = self._sandbox.world.clients.get(key)
+        if client is None:
+            raise ConfigError("there is no account with this api_key")
+        return client
+
+    async def _mark(self, given: dict[str, Any]) -> Any:
+        price = self._sandbox.world.set_mark(str(given["symbol"]), float(given["price"]))
+        return {"mark": price}
+
+    async def _deleverage(self, given: dict[str, Any]) -> Any:
+        client = self._client(given)
+        self._sandbox.world.deleverage(
+            client, str(given["symbol"]), PositionSide(given.get("side", "BOTH")),
+            float(given.get("quantity", 0.0)), float(given.get("price", 0.0)),
+        )  # fmt: skip
+        return msgspec.to_builtins(client.account.exchange.positions())
 
     async def _cut(self, given: dict[str, Any]) -> Any:
         return {"cut": self._sandbox.cut(str(given.get("route", "")))}

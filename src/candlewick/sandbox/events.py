@@ -47,7 +47,7 @@ def order_update(
         "ap": average(order.average) if order.executed else "0",
         "sp": price_text(instrument, algo.trigger) if algo and not trailing else "0",
         "x": execution,
-        "X": order.status,
+        "X": order.told_status,
         "i": order.order_id,
         "l": instrument.format_quantity(trade.quantity) if trade else "0",
         "z": instrument.format_quantity(order.executed),

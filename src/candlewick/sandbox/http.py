@@ -36,8 +36,8 @@ class HttpSide:
         self._gate = gate
 
     def add_routes(self, app: web.Application) -> None:
-        """Serve everything below /fapi."""
-        app.router.add_route("*", "/fapi/{rest:.*}", self._handle)
+        """Serve every path that nothing else serves: what is not known is refused in JSON too."""
+        app.router.add_route("*", "/{rest:.*}", self._handle)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         query = request.raw_path.partition("?")[2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from candlewick.exchange import MarginType
 from candlewick.exchange.holding import Holding
 from candlewick.sandbox.account import Account
 from candlewick.sandbox.wire import money, number
@@ -56,11 +55,10 @@ class MarginCalls:
         ]
 
     def _price(self, held: Holding) -> float:
-        return self._account.exchange.book(held.instrument.symbol).last
+        return self._account.exchange.book(held.instrument.symbol).mark
 
     def _is_isolated(self, held: Holding) -> bool:
-        book = self._account.exchange.book(held.instrument.symbol)
-        return book.margin_type is MarginType.ISOLATED
+        return self._account.exchange.book(held.instrument.symbol).isolated
 
     def _maintenance(self, held: Holding) -> float:
         return held.instrument.maintenance_margin(held.notional(self._price(held)))

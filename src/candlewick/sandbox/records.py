@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["AlgoRecord", "Income", "OrderRecord", "TradeRecord"]
+__all__ = ["AlgoRecord", "Amendment", "Income", "MarginChange", "OrderRecord", "TradeRecord"]
 
 _OPEN = ("NEW", "PARTIALLY_FILLED")
 
@@ -81,6 +81,16 @@ class OrderRecord(msgspec.Struct):
         return self.status in _OPEN
 
     @property
+    def deleveraged(self) -> bool:
+        """True for an order that the exchange made to take a position over."""
+        return self.by_exchange and self.client_id.startswith("adl_autoclose")
+
+    @property
+    def told_status(self) -> str:
+        """The status as the user stream names it."""
+        return "NEW_ADL" if self.deleveraged else self.status
+
+    @property
     def average(self) -> float:
         """Average price of what has been executed; 0.0 before."""
         return self.cost / self.executed if self.executed else 0.0
@@ -114,6 +124,17 @@ class Income(msgspec.Struct, frozen=True):
     time: int
     info: str = ""
     trade_id: str = ""
+
+
+class MarginChange(msgspec.Struct, frozen=True):
+    """One change of an isolated margin: ``kind`` is TRADE or USER_ADJUST."""
+
+    symbol: str
+    position_side: str
+    kind: str
+    amount: float
+    asset: str
+    time: int
 
 
 class Amendment(msgspec.Struct, frozen=True):

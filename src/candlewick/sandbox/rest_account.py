@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from candlewick.exchange import MarginType
 from candlewick.exchange.book import SymbolBook
 from candlewick.exchange.holding import Holding
 from candlewick.models import PositionSide
 from candlewick.sandbox.answers import income_answer
 from candlewick.sandbox.calls import Call, Endpoint, Security
+from candlewick.sandbox.deleveraging import quantile
 from candlewick.sandbox.events import break_even
-from candlewick.sandbox.wire import money, number
+from candlewick.sandbox.wire import ApiError, money, number
 
 __all__ = [
     "ENDPOINTS",
@@ -28,6 +28,7 @@ __all__ = [
 
 _NONE = "0"
 _MOST_HISTORY = 1_000
+_ADD, _REDUCE = 1, 2  # the types of a change of margin
 
 
 def books(call: Call, symbol: str = "") -> Iterator[SymbolBook]:
@@ -76,14 +77,14 @@ class _Totals:
         for book in books(call):
             self.orders += _waiting(call, book) / book.leverage
             for held in book.holdings.values():
-                notional = held.notional(book.last)
+                notional = held.notional(book.mark)
                 self.initial += notional / book.leverage
                 if held.quantity:
                     self.maintenance += book.instrument.maintenance_margin(notional)
-                if book.margin_type is MarginType.ISOLATED:
+                if book.isolated:
                     self.isolated += held.isolated_margin if held.quantity else 0.0
                 else:
-                    self.cross_profit += held.unrealized(book.last)
+                    self.cross_profit += held.unrealized(book.mark)
 
     def as_json(self, prefix: str = "") -> dict[str, str]:
         """The figures by the names of the answers; ``prefix`` is ``total`` or nothing."""
@@ -176,7 +177,7 @@ def _position_v2(call: Call, book: SymbolBook, held: Holding) -> dict[str, Any]:
         "positionInitialMargin": full["positionInitialMargin"],
         "openOrderInitialMargin": full["openOrderInitialMargin"],
         "leverage": str(book.leverage),
-        "isolated": book.margin_type is MarginType.ISOLATED,
+        "isolated": book.isolated,
         "entryPrice": full["entryPrice"],
         "maxNotional": number(most_notional(book)),
         "bidNotional": _NONE,
@@ -190,9 +191,9 @@ def _position_v2(call: Call, book: SymbolBook, held: Holding) -> dict[str, Any]:
 def _figures(call: Call, book: SymbolBook, held: Holding) -> dict[str, Any]:
     """All that any answer says of a position."""
     instrument = book.instrument
-    isolated = book.margin_type is MarginType.ISOLATED and held.quantity != 0.0
-    notional = held.notional(book.last)
-    profit = held.unrealized(book.last)
+    isolated = book.isolated and held.quantity != 0.0
+    notional = held.notional(book.mark)
+    profit = held.unrealized(book.mark)
     margin = held.isolated_margin if isolated else 0.0
     orders = _waiting(call, book) / book.leverage
     initial = notional / book.leverage
@@ -203,10 +204,12 @@ def _figures(call: Call, book: SymbolBook, held: Holding) -> dict[str, Any]:
         "positionAmt": instrument.format_quantity(held.quantity + 0.0),
         "entryPrice": number(held.entry_price),
         "breakEvenPrice": number(break_even(held)),
-        "markPrice": money(book.last),
+        "markPrice": money(book.mark),
         "unRealizedProfit": money(profit),
         "unrealizedProfit": money(profit),
-        "liquidationPrice": number(book.liquidation.get(held.side, 0.0)),
+        "liquidationPrice": number(
+            call.client.account.exchange.liquidation_price(instrument.symbol, held.side)
+        ),
         "isolatedMargin": money(margin + profit if isolated else 0.0),
         "notional": money(math.copysign(notional, held.quantity) if held.quantity else 0.0),
         "marginAsset": call.world.asset,
@@ -215,7 +218,7 @@ def _figures(call: Call, book: SymbolBook, held: Holding) -> dict[str, Any]:
         "maintMargin": money(maintenance),
         "positionInitialMargin": money(initial),
         "openOrderInitialMargin": money(orders),
-        "adl": 1 if held.quantity else 0,
+        "adl": _place(call, instrument.symbol, held.side),
         "bidNotional": _NONE,
         "askNotional": _NONE,
         "updateTime": held.updated_time,
@@ -278,12 +281,67 @@ def income(call: Call) -> Any:
     return rows[:limit] if start else rows[-limit:]
 
 
+def _place(call: Call, symbol: str, side: PositionSide) -> int:
+    everyone = [client.account.exchange for client in call.world.clients.values()]
+    return quantile(call.client.account.exchange, everyone, symbol, side)
+
+
 def adl_quantile(call: Call) -> Any:
-    return [
-        {"symbol": book.instrument.symbol,
-         "adlQuantile": {"LONG": 0, "SHORT": 0, "HEDGE": 0, "BOTH": 0}}
-        for book in books(call, call.params.text("symbol"))
+    """Places in the queue; HEDGE in place of BOTH is a sign of cross margin in hedge mode."""
+    hedge = call.client.account.hedge_mode
+    rows = []
+    for book in books(call, call.params.text("symbol")):
+        symbol = book.instrument.symbol
+        places = {side: _place(call, symbol, PositionSide(side)) for side in ("LONG", "SHORT")}
+        if hedge and not book.isolated:
+            highest = max(places.values())
+            both = all(book.holding(PositionSide(side)).quantity for side in places)
+            found = (dict.fromkeys(places, highest) if both else places) | {"HEDGE": 0}
+        else:
+            found = places | {"BOTH": _place(call, symbol, PositionSide.BOTH)}
+        rows.append({"symbol": symbol, "adlQuantile": found})
+    return rows
+
+
+def change_margin(call: Call) -> Any:
+    """Add to the margin of an isolated position, or take from it."""
+    params = call.params
+    (book,) = books(call, params.need("symbol"))
+    params.need("amount")
+    amount = params.amount("amount")
+    kind = params.need_integer("type")
+    if kind not in (_ADD, _REDUCE):
+        raise ApiError(-1130, name="type")
+    if amount <= 0.0:
+        raise ApiError(-4055)
+    side = PositionSide(params.choice("positionSide", tuple(PositionSide), "BOTH", -4060))
+    if side not in _sides(call):
+        raise ApiError(-4061)
+    change = amount if kind == _ADD else -amount
+    call.client.account.add_margin(book.instrument.symbol, side, change)
+    return {
+        "amount": amount, "code": 200, "msg": "Successfully modify position margin.", "type": kind
+    }  # fmt: skip
+
+
+def margin_history(call: Call) -> Any:
+    """What was added to isolated margins and taken from them, oldest first."""
+    params = call.params
+    (book,) = books(call, params.need("symbol"))
+    kind = params.integer("type")
+    start, end = params.integer("startTime"), params.integer("endTime")
+    limit = min(max(params.integer("limit", 500), 1), _MOST_HISTORY)
+    rows = [
+        {"symbol": change.symbol, "type": _ADD if change.amount > 0.0 else _REDUCE,
+         "deltaType": change.kind, "amount": money(abs(change.amount)), "asset": change.asset,
+         "time": change.time, "positionSide": change.position_side}
+        for change in call.client.account.margin_changes
+        if change.symbol == book.instrument.symbol
+        and (not kind or (kind == _ADD) is (change.amount > 0.0))
+        and change.time >= start
+        and (not end or change.time <= end)
     ]  # fmt: skip
+    return rows[:limit] if start else rows[-limit:]
 
 
 _SIGNED = Security.SIGNED
@@ -297,4 +355,6 @@ ENDPOINTS = [
     Endpoint("GET", "/fapi/v3/positionRisk", position_risk_v3, 5, _SIGNED),
     Endpoint("GET", "/fapi/v1/income", income, 30, _SIGNED),
     Endpoint("GET", "/fapi/v1/adlQuantile", adl_quantile, 5, _SIGNED),
+    Endpoint("POST", "/fapi/v1/positionMargin", change_margin, 1, _SIGNED),
+    Endpoint("GET", "/fapi/v1/positionMargin/history", margin_history, 1, _SIGNED),
 ]

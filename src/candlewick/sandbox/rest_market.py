@@ -115,6 +115,51 @@ def pair_klines(call: Call) -> Any:
     return _klines(call, call.world.market(call.params.need("pair")))
 
 
+def mark_klines(call: Call) -> Any:
+    """Those of the last price, as far above as the mark price is now."""
+    market = call.world.market(call.params.need("symbol"))
+    return [
+        [row[0], *(_raised(market, price) for price in row[1:5]), "0", row[6], "0", row[8], "0",
+         "0", "0"]
+        for row in _klines(call, market)
+    ]  # fmt: skip
+
+
+def _raised(market: SymbolMarket, price: str) -> str:
+    return market.text(market.instrument.nearest_price(float(price) + market.basis))
+
+
+def premium_klines(call: Call) -> Any:
+    """How far the mark price is above the index price, as a fraction of it."""
+    market = call.world.market(call.params.need("symbol"))
+    return [
+        [row[0], *(f"{market.basis / float(price):.8f}" for price in row[1:5]), "0", row[6], "0",
+         row[8], "0", "0", "0"]
+        for row in _klines(call, market)
+    ]  # fmt: skip
+
+
+def adl_risk(call: Call) -> Any:
+    """Nobody's bankruptcy is dealt out to others here, unless the control endpoint says so."""
+    return _one_or_all(
+        call,
+        lambda market: {"symbol": market.symbol, "adlRisk": "low", "updateTime": market.time},
+    )
+
+
+def constituents(call: Call) -> Any:
+    """The index price is the contract's own."""
+    market = call.world.market(call.params.need("symbol"))
+    return {
+        "symbol": market.symbol,
+        "time": market.time,
+        "constituents": [
+            {"exchange": "binance", "symbol": market.symbol, "price": market.text(market.price),
+             "weight": "1.00000000"}
+        ],
+    }  # fmt: skip
+
+
 def _klines(call: Call, market: SymbolMarket) -> Any:
     params = call.params
     interval = params.need("interval")
@@ -224,10 +269,10 @@ def ticker_24h(call: Call) -> Any:
 
 def premium_index(call: Call) -> Any:
     def row(market: SymbolMarket) -> dict[str, Any]:
-        price = money(market.price)
+        mark, price = money(market.mark), money(market.price)
         return {
-            "symbol": market.symbol, "markPrice": price, "indexPrice": price,
-            "estimatedSettlePrice": price, "lastFundingRate": money(market.funding_rate),
+            "symbol": market.symbol, "markPrice": mark, "indexPrice": price,
+            "estimatedSettlePrice": mark, "lastFundingRate": money(market.funding_rate),
             "interestRate": "0.00010000", "nextFundingTime": market.next_funding,
             "time": market.time,
         }  # fmt: skip
@@ -288,7 +333,11 @@ ENDPOINTS = [
     Endpoint("GET", "/fapi/v1/time", server_time),
     Endpoint("GET", "/fapi/v1/exchangeInfo", exchange_info),
     Endpoint("GET", "/fapi/v1/klines", klines, _kline_weight),
-    Endpoint("GET", "/fapi/v1/markPriceKlines", klines, _kline_weight),
+    Endpoint("GET", "/fapi/v1/markPriceKlines", mark_klines, _kline_weight),
+    Endpoint("GET", "/fapi/v1/premiumIndexKlines", premium_klines, _kline_weight),
+    Endpoint("GET", "/fapi/v1/symbolAdlRisk", adl_risk),
+    Endpoint("GET", "/fapi/v1/constituents", constituents, 2),
+    Endpoint("GET", "/fapi/v1/rpiDepth", depth, 20),
     Endpoint("GET", "/fapi/v1/continuousKlines", pair_klines, _kline_weight),
     Endpoint("GET", "/fapi/v1/indexPriceKlines", pair_klines, _kline_weight),
     Endpoint("GET", "/fapi/v1/aggTrades", agg_trades, 20),

@@ -28,7 +28,7 @@ def symbol_config(call: Call) -> Any:
     return [
         {
             "symbol": book.instrument.symbol,
-            "marginType": "ISOLATED" if book.margin_type is MarginType.ISOLATED else "CROSSED",
+            "marginType": "ISOLATED" if book.isolated else "CROSSED",
             "isAutoAddMargin": False,
             "leverage": book.leverage,
             "maxNotionalValue": number(most_notional(book)),
@@ -72,14 +72,14 @@ def change_leverage(call: Call) -> Any:
     most = max(bracket.max_leverage for bracket in book.instrument.brackets)
     if not 1 <= leverage <= most:
         raise ApiError(-4028, leverage=leverage)
-    held = sum(holding.notional(book.last) for holding in book.holdings.values())
-    if held and book.margin_type is MarginType.ISOLATED and leverage < book.leverage:
+    held = sum(holding.notional(book.mark) for holding in book.holdings.values())
+    if held and book.isolated and leverage < book.leverage:
         raise ApiError(-4161)
     if book.instrument.bracket(held).max_leverage < leverage:
         raise ApiError(-2027, "Exceeded the maximum allowable position at current leverage.")
     changed = leverage != book.leverage
-    book.leverage = leverage
     symbol = book.instrument.symbol
+    call.client.account.change_leverage(symbol, leverage)
     if changed:
         event = events.account_config(call.world.now, symbol=symbol, leverage=leverage)
         call.client.account.tell(event)
@@ -89,18 +89,17 @@ def change_leverage(call: Call) -> Any:
 
 
 def change_margin_type(call: Call) -> Any:
-    """The simulated account has one margin type: changing a symbol's changes all of them."""
     word = call.params.choice("marginType", ("ISOLATED", "CROSSED"), "")
     (book,) = books(call, call.params.need("symbol"))
     wanted = MarginType.ISOLATED if word == "ISOLATED" else MarginType.CROSS
     if wanted is book.margin_type:
         raise ApiError(-4046)
-    trader = call.client.account
-    if trader.open_orders() or trader.open_algos():
+    trader, symbol = call.client.account, book.instrument.symbol
+    if trader.open_orders(symbol) or trader.open_algos(symbol):
         raise ApiError(-4047)
-    if trader.exchange.positions():
+    if book.open_positions:
         raise ApiError(-4048)
-    trader.exchange.change_margin_type(wanted)
+    trader.exchange.change_margin_type(wanted, symbol)
     return DONE
 
 

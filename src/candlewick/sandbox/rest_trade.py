@@ -208,12 +208,14 @@ def amendments(call: Call) -> Any:
 
 
 def force_orders(call: Call) -> Any:
-    symbol = _symbol(call)
+    symbol, kind = _symbol(call), call.params.text("autoCloseType")
     instruments = call.world.instruments
     return [
         answers.force_order(order, instruments[order.symbol])
         for order in call.client.account.orders.values()
-        if order.by_exchange and (not symbol or order.symbol == symbol)
+        if order.by_exchange
+        and (not symbol or order.symbol == symbol)
+        and kind in ("", "ADL" if order.deleveraged else "LIQUIDATION")
     ]
 
 

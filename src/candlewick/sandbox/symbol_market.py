@@ -46,6 +46,7 @@ class SymbolMarket:
         self.bars = Bars(interval)
         self.trades: deque[PublicTrade] = deque(maxlen=_TRADES_KEPT)
         self.price = 0.0
+        self.basis = 0.0  # how far the mark price is above the last one
         self.time = 0
         self.funding_rate = 0.0
         self._funding_ms = funding_hours * 3_600_000
@@ -101,6 +102,13 @@ class SymbolMarket:
     def next_funding(self) -> int:
         """When funding is paid next, UTC ms."""
         return (self.time // self._funding_ms + 1) * self._funding_ms
+
+    @property
+    def mark(self) -> float:
+        """The mark price."""
+        if self.basis:
+            return self.instrument.nearest_price(self.price + self.basis)
+        return self.price
 
     def text(self, price: float) -> str:
         """Write a price."""
@@ -164,11 +172,11 @@ class SymbolMarket:
         }  # fmt: skip
 
     def mark_price(self, now: int) -> dict[str, Any]:
-        """A markPriceUpdate event; the mark and index prices are the last price."""
-        price = money(self.price)
+        """A markPriceUpdate event; the index price is the last price."""
+        mark, price = money(self.mark), money(self.price)
         return {
-            "e": "markPriceUpdate", "E": now, "s": self.symbol, "p": price, "ap": price,
-            "i": price, "P": price, "r": money(self.funding_rate), "T": self.next_funding,
+            "e": "markPriceUpdate", "E": now, "s": self.symbol, "p": mark, "ap": mark,
+            "i": price, "P": mark, "r": money(self.funding_rate), "T": self.next_funding,
             "st": 1,
         }  # fmt: skip
 

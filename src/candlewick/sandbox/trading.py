@@ -211,7 +211,7 @@ class Trading:
         if not algo.watched:
             reports = account.exchange.submit(self._algo_as_order(algo), account.around.now)
             self._refused(reports[0])
-        elif self.is_reached(algo, account.exchange.book(algo.symbol).last):
+        elif self._is_reached(algo, account.exchange.book(algo.symbol).last):
             raise ApiError(-2021)
         account.keep(algo)
         account.announce_algo(algo)
@@ -328,19 +328,21 @@ class Trading:
         for algo in self.account.open_algos(self.instrument(symbol).symbol):
             self._cancel_algo(algo)
 
-    @staticmethod
-    def is_reached(algo: AlgoRecord, price: float) -> bool:
-        """True when a price sets a watched order off."""
+    def _is_reached(self, algo: AlgoRecord, price: float) -> bool:
+        """True when a last price, or the mark price that goes with it, sets a watched order off."""
         upward = (algo.type in ("STOP", "STOP_MARKET")) == (algo.side == "BUY")
         if algo.type == "TRAILING_STOP_MARKET" or not price:
             return False
+        basis = self.account.exchange.book(algo.symbol).basis
+        if basis and algo.working_type == "MARK_PRICE":
+            price = self.instruments[algo.symbol].nearest_price(price + basis)
         return price >= algo.trigger if upward else price <= algo.trigger
 
     def watch(self, symbol: str, low: float, high: float) -> None:
         """Set off the watched orders whose trigger lies in a range of prices."""
         account = self.account
         for algo in list(account.watched(symbol)):
-            if self.is_reached(algo, low) or self.is_reached(algo, high):
+            if self._is_reached(algo, low) or self._is_reached(algo, high):
                 self._set_off(algo)
 
     def _set_off(self, algo: AlgoRecord) -> None:
@@ -407,13 +409,13 @@ class Trading:
         return quantity
 
     def _in_band(self, instrument: Instrument, side: str, price: float) -> None:
-        last = self.account.exchange.book(instrument.symbol).last
-        if not last:
+        mark = self.account.exchange.book(instrument.symbol).mark
+        if not mark:
             return
-        if side == "BUY" and price > last * (1.0 + _BAND):
-            raise ApiError(-4016, limit=number(instrument.nearest_price(last * (1.0 + _BAND))))
-        if side == "SELL" and price < last * (1.0 - _BAND):
-            raise ApiError(-4024, limit=number(instrument.nearest_price(last * (1.0 - _BAND))))
+        if side == "BUY" and price > mark * (1.0 + _BAND):
+            raise ApiError(-4016, limit=number(instrument.nearest_price(mark * (1.0 + _BAND))))
+        if side == "SELL" and price < mark * (1.0 - _BAND):
+            raise ApiError(-4024, limit=number(instrument.nearest_price(mark * (1.0 - _BAND))))
 
     def _position_side(self, params: Params, side: str) -> tuple[str, bool]:
         """Which position an order belongs to, and whether it can only reduce it."""

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from candlewick.data.instruments import quote_of
-from candlewick.errors import ConfigError
+from candlewick.errors import ConfigError, ValidationError
 from candlewick.exchange import SimulatedExchange
-from candlewick.models import Candle, Instrument
+from candlewick.models import Candle, Instrument, PositionSide
 from candlewick.sandbox.account import Account
 from candlewick.sandbox.faults import Fault, Faults
 from candlewick.sandbox.hub import Hub
@@ -108,6 +108,7 @@ class World:
         for market in self.markets.values():
             if market.price:
                 exchange.tick(market.symbol, market.price, self._time)
+            exchange.set_basis(market.symbol, market.basis)
         account = Account(
             exchange, self.instruments, lambda event: self._tell(api_key, event), self, self.asset
         )
@@ -302,6 +303,45 @@ class World:
             account = client.account
             account.book(account.exchange.tick(symbol, market.price, self.now))
 
+    def set_mark(self, symbol: str, price: float) -> float:
+        """Let the mark price be ``price`` now, and as far from the last price from now on.
+
+        Returns the mark price, on a tick. A market that moves by candles sets off what it reaches
+        with the next step.
+
+        Raises:
+            ConfigError: the price is not above 0, or the market has none yet.
+        """
+        market = self.market(symbol)
+        if not 0.0 < price < 1e12 or not market.price:
+            raise ConfigError(
+                f"mark price {price!r} must be above 0, and {market.symbol} must have traded"
+            )
+        market.basis = round(market.instrument.nearest_price(price) - market.price, 12)
+        for client in tuple(self.clients.values()):
+            client.account.exchange.set_basis(market.symbol, market.basis)
+            client.trading.watch(market.symbol, market.price, market.price)
+            self.after_order(client, market.symbol)
+            client.margin_calls.look()
+        self.hub.state(market, self.now, at_once=True)
+        return market.mark
+
+    def deleverage(
+        self, client: Client, symbol: str, side: PositionSide, quantity: float, price: float
+    ) -> None:
+        """Take a client's position over, as the exchange does for another's bankruptcy.
+
+        ``quantity`` 0 is all of it, ``price`` 0 the mark price. Raises ConfigError.
+        """
+        market, exchange = self.market(symbol), client.account.exchange
+        try:
+            reports = exchange.deleverage(
+                market.symbol, side, quantity, price or market.mark, self.now
+            )
+        except ValidationError as error:
+            raise ConfigError(str(error)) from None
+        client.account.book(reports)
+
     def split(self, symbol: str) -> tuple[str, str]:
         """Base and quote asset of a symbol."""
         item = self.instruments[symbol]
@@ -312,6 +352,7 @@ class World:
         return {
             "time": self.now,
             "prices": {symbol: market.price for symbol, market in self.markets.items()},
+            "marks": {symbol: market.mark for symbol, market in self.markets.items()},
             "accounts": {
                 client.api_key: {
                     "balance": client.account.exchange.balance,
