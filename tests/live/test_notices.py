@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -109,6 +110,24 @@ async def test_unprotected(sandbox: Sandbox, tmp_path: Path, told: Told) -> None
         assert "BTCUSDT" in notice["title"]
 
     await play_told(sandbox, tmp_path, told, script, faults=faults, protect_within_ms=300)
+
+
+async def test_the_first_denial_of_each_kind_is_logged(
+    sandbox: Sandbox, tmp_path: Path, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An account that is too small for what its strategy wants would look idle otherwise."""
+
+    async def script(player: Player) -> None:
+        for _ in range(3):
+            player.signal(SignalAction.BUY, size=10.0, stop=PRICE * 0.9)
+        await player.until(lambda: player.system.tally.denials["max_leverage"] == 3)
+
+    with caplog.at_level(logging.INFO, "candlewick.live.notices"):
+        await play_told(sandbox, tmp_path, told, script)
+    logged = [message for message in caplog.messages if message.startswith("denied")]
+    assert len(logged) == 1
+    assert "BTCUSDT buy: max_leverage" in logged[0]
+    assert "would exceed risk.max_leverage" in logged[0]
 
 
 async def test_halted_and_flattened(tmp_path: Path, told: Told) -> None:

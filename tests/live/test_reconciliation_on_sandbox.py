@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from candlewick.audit import read
+from candlewick.audit import EventType, read
 from candlewick.data import synthetic_market
 from candlewick.data.market import market_of
 from candlewick.engine import AlarmKind
@@ -31,6 +31,7 @@ from candlewick.venues.binance import ApiKeys, BinanceSettings, BinanceVenue
 from tests.live.on_sandbox import PRICE, SYMBOL, Player, market_at, play_on
 from tests.sandbox.sandbox_client import Client
 
+K = FaultKind
 LIMIT = {"type": "LIMIT", "timeInForce": "GTC"}
 STOP = {"algoType": "CONDITIONAL", "type": "STOP_MARKET"}
 
@@ -284,3 +285,18 @@ async def test_comparing_every_thirty_seconds_leaves_the_request_budget_to_order
         finally:
             await venue.close()
     assert weight * 2 <= limits.weight * 0.3, f"{count} symbols: {weight} each half minute"
+
+
+async def test_trades_are_asked_for_from_the_start_on_by_the_exchanges_clock(
+    tmp_path: Path,
+) -> None:
+    """With a clock of ours that is an hour ahead, none would be found for an hour."""
+    async with market_at([PRICE] * 600) as sandbox:
+        sandbox.world.add_fault(Fault(kind=K.SKEW, value=-3_600_000))
+
+        async def script(player: Player) -> None:
+            """The start is enough."""
+
+        await play_on(sandbox, tmp_path, script)
+        (started,) = read(tmp_path / "net", types=[EventType.ENGINE_STARTED])
+        assert abs(started.data["time"] - sandbox.world.server_ms) < 120_000

@@ -100,10 +100,11 @@ async def test_a_hole_is_filled_over_rest_before_anything_after_it(
     assert all(candle.close == 100.0 + n for n, candle in enumerate(heard.closed[:251]))
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 async def test_a_hole_that_cannot_be_filled_is_told(
-    exchange: FakeExchange, connect: Connect
+    exchange: FakeExchange, connect: Connect, is_known: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    venue, heard = await connect()
+    venue, heard = await connect(holes_are_known=is_known)
     for n in (0, 1, 5, 6, 7):  # the exchange itself has none between
         exchange.list_kline(at(n), 100.0)
     await exchange.kline(at(1), 100.0, closed=True)
@@ -116,6 +117,8 @@ async def test_a_hole_that_cannot_be_filled_is_told(
     assert [s.state for s in told] == [StreamState.STALE, StreamState.LIVE]
     assert told[0].reason == f"3 candles of 1m are missing, {at(2)} to {at(4)}"
     assert venue.tally.events["holes"] == 1
+    logged = [record.levelname for record in caplog.records if "are missing" in record.message]
+    assert logged == ([] if is_known else ["WARNING"])
 
 
 async def test_a_candle_from_far_ahead_does_not_silence_those_that_follow(

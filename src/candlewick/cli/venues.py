@@ -191,8 +191,9 @@ async def embedded(config: Config, run: Run) -> AsyncIterator[Connection]:
         hide(keys.secret)
         at = BinanceSettings.at(sandbox.rest_url, sandbox.ws_url)
         at = msgspec.structs.replace(
-            patient(at) if stepped else at, name="sandbox", margin_asset=sandbox.world.asset
-        )
+            patient(at) if stepped else at, name="sandbox", margin_asset=sandbox.world.asset,
+            holes_are_known=True,  # they are in the data, and were told before the run
+        )  # fmt: skip
         venue = BinanceVenue(at, keys, hide=hide)
         venue.clock.begin_at(sandbox.now)
         driver = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -30,6 +31,9 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 class MarketVenue(Venue, Protocol):
     """A venue that also knows the past of its market, and says what goes wrong on its streams."""
+
+    def now(self) -> int:
+        """The exchange's time, UTC ms, once `instruments` was called."""
 
     async def candles(self, symbol: str, interval: str, count: int) -> Sequence[Candle]:
         """Fetch the last closed candles, oldest first."""
@@ -107,7 +111,7 @@ async def network_system(
     params = {key: getattr(strategy, key) for key in parameters_of(type(strategy))}
     market = embedded.market if embedded else _market(venue.name, symbols, interval, instruments)
     run = Run(strategy, name, params, market, instruments, (), Account())
-    make_driver = embedded.driver if embedded else NetworkDriver
+    make_driver = embedded.driver if embedded else partial(NetworkDriver, now=venue.now)
 
     def driver(stopping: asyncio.Event) -> NetworkDriver:
         since = memory.last_time if memory is not None else 0

@@ -23,6 +23,7 @@ from candlewick.live.cleanup import Cleaned
 from candlewick.live.system import Outcome, TradingSystem
 from candlewick.models import Event, EventKind, utc_now_ms
 from candlewick.notifications import Notice, NotificationSettings, Notifier, Sender, Severity
+from candlewick.risk import Denial
 
 __all__ = ["JournalNews", "notice_of", "notified"]
 
@@ -140,6 +141,8 @@ class _Watcher:
             self._tell(str(payload.kind), "critical", title, payload.text, payload.symbol)
         elif isinstance(payload, ForeignOrder):
             self._on_foreign(payload)
+        elif isinstance(payload, Denial):
+            _log.info("denied: %s; %s", payload, payload.code.explanation)
 
     def on_journal(self, state: JournalState, reason: str) -> None:
         """The journal ran out of room, or has room again."""

@@ -29,7 +29,7 @@ from candlewick.live.sender import Command, Sender
 from candlewick.live.tally import Tally
 from candlewick.models import Event, EventKind, Order, OrderStatus, OrderUpdate, Signal
 from candlewick.monitoring import Journey
-from candlewick.risk import DenialCode
+from candlewick.risk import Denial, DenialCode
 from candlewick.strategies import Strategy
 from candlewick.venues import Venue
 
@@ -235,7 +235,7 @@ class EngineShell:
             elif isinstance(decision, AskAccount):
                 if self.ask_account is not None:
                     self.ask_account()
-            elif isinstance(decision, _TOLD):
+            elif isinstance(decision, _TOLD) or self._is_first_of_its_kind(decision):
                 self.bus.publish(Event(EventKind.ENGINE_STATE_CHANGED, decision, self.engine.now))
         failure = self.engine.failure
         if failure is not None and not self._failure_recorded:
@@ -244,6 +244,10 @@ class EngineShell:
             self.recorder.strategy_failed(failure, trace)
             if self._on_failed is not None:
                 self._on_failed()
+
+    def _is_first_of_its_kind(self, decision: Decision) -> bool:
+        """True for the first denial with its code: people should know of it, not of each."""
+        return isinstance(decision, Denial) and self.tally.denials[decision.code] == 1
 
     async def _carry(self, command: Command) -> None:
         if isinstance(command, Submit):

@@ -26,7 +26,7 @@ class EventKind(StrEnum):
     ACCOUNT_UPDATED = "account_updated"  # AccountSnapshot
     TIMER_FIRED = "timer_fired"  # Timer
     STREAM_CHANGED = "stream_changed"  # StreamStatus
-    ENGINE_STATE_CHANGED = "engine_state_changed"  # StateChanged, DayStarted, Alarm, ForeignOrder
+    ENGINE_STATE_CHANGED = "engine_state_changed"  # StateChanged, DayStarted, Alarm, ...
     ERROR = "error"  # str
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -44,7 +45,8 @@ class Link:
 
 
 class Keeper:
-    """Runs one stream.
+    """Runs one stream. ``companions`` are those that go the same way: one that comes back makes the
+    others try at once.
 
     Args:
         name: for messages.
@@ -79,6 +81,8 @@ class Keeper:
         self._leaving: Link | None = None
         self._renewal: asyncio.Future[str] | None = None
         self._outage = Outage(_log)
+        self._hurry = asyncio.Event()
+        self.companions: Sequence[Keeper] = ()
         self.connections = 0
 
     @property
@@ -106,6 +110,18 @@ class Keeper:
         self._tally.events[f"{self._name}_connected"] += 1
         self._outage.over(f"the {self._name} stream is back")
         self._on_up(self.connections - 1)
+        for companion in self.companions:
+            companion.hurry()
+
+    def hurry(self) -> None:
+        """The way to the exchange is open again: end the pause before the next attempt."""
+        self._hurry.set()
+
+    async def _pause(self, backoff: Backoff) -> None:
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(backoff.next_s()):
+                await self._hurry.wait()
 
     async def _open(self) -> Link:
         connection = await self._connect()
@@ -135,7 +151,7 @@ class Keeper:
                     except VenueError as error:
                         self._tally.events[f"{self._name}_not_connected"] += 1
                         self._outage.failed(f"the {self._name} stream: {error}")
-                        await backoff.pause()
+                        await self._pause(backoff)
                         continue
                     self._up()
                 reason = await self._keep(backoff)
@@ -143,7 +159,7 @@ class Keeper:
                 _log.warning("the %s stream is lost: %s", self._name, reason)
                 self._outage.begin()
                 self._on_down(reason)
-                await backoff.pause()
+                await self._pause(backoff)
         finally:
             await self.close()
 

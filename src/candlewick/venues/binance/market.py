@@ -310,7 +310,8 @@ class MarketFeed:
         self._tally.events["holes"] += 1
         missing = (last - first) // sequence.length + 1
         reason = f"{missing} candles of {sequence.interval} are missing, {first} to {last}"
-        _log.error("%s: %s", sequence.symbol, reason)
+        if not self._settings.holes_are_known:
+            _log.warning("%s: %s", sequence.symbol, reason)
         self._tell(StreamState.STALE, reason, sequence.symbol)
         self._tell(StreamState.LIVE, reason, sequence.symbol)
         self._publish_closed(candles, self._clock.now())

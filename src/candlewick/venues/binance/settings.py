@@ -27,7 +27,8 @@ class BinanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     request. ``orders_over_ws`` sends orders over the WebSocket API while that is healthy.
 
     ``stale_after_s`` is the greatest age of market data; ``late_candle_s`` how long after its
-    close a candle is waited for before it is asked for. ``heartbeat_s`` is the time between two
+    close a candle is waited for before it is asked for, ``holes_are_known`` that nobody need be
+    told of candles that the exchange lacks. ``heartbeat_s`` is the time between two
     pings of ours, ``connection_life_s`` the age at which a connection is replaced (the exchange
     cuts it after 24 hours), ``overlap_s`` how long old and new connection run beside each other.
     ``backoff_min_s`` and ``backoff_max_s`` bound the pause before a reconnect. ``keepalive_s`` is
@@ -56,6 +57,7 @@ class BinanceSettings(msgspec.Struct, frozen=True, kw_only=True):
     orders_over_ws: bool = True
     stale_after_s: float = 15.0
     late_candle_s: float = 2.0
+    holes_are_known: bool = False
     heartbeat_s: float = 15.0
     connection_life_s: float = 23 * 3600.0
     overlap_s: float = 5.0

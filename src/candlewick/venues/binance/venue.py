@@ -119,6 +119,10 @@ class BinanceVenue:
             text = self._keys.redact(text)
         return text if self._account is None else self._account.redact(text)
 
+    def now(self) -> int:
+        """The exchange's time, UTC ms; ours before `instruments` was called."""
+        return self.clock.server.now()
+
     # -- before the streams ------------------------------------------------------------------------
 
     async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
@@ -228,6 +232,9 @@ class BinanceVenue:
     async def _start(self) -> None:
         """Open the streams, the account's first: no news of the account may be missed."""
         account, market = self._account, self._market
+        keepers = [f.keeper for f in (account, self._ws_api, market) if f is not None]
+        for keeper in keepers:
+            keeper.companions = [other for other in keepers if other is not keeper]
         if account is not None:
             await account.keeper.open()
             self._spawn(account.keeper.run(), "account stream")

@@ -85,6 +85,10 @@ class PaperVenue:
         self._publisher: Publish | None = None
         self._failure: BaseException | None = None
 
+    def now(self) -> int:
+        """The exchange's time, UTC ms; ours before `instruments` was called."""
+        return self.market.now()
+
     def report_to(
         self, on_fatal: Callable[[BaseException], None], on_malformed: OnMalformed
     ) -> None:
