@@ -84,7 +84,7 @@ def impatient(sandbox: Sandbox, *, over_ws: bool) -> BinanceSettings:
     """Settings with which whatever is lost is looked for at once."""
     return msgspec.structs.replace(
         BinanceSettings.at(sandbox.rest_url, sandbox.ws_url),
-        backoff_min_s=0.01, backoff_max_s=0.1, request_timeout_s=1.0, recv_window_ms=300,
+        backoff_min_s=0.01, backoff_max_s=0.1, request_timeout_s=1.5, recv_window_ms=300,
         not_found_grace_s=0.1, confirm_after_s=0.1, late_candle_s=0.05, stale_after_s=0.8,
         heartbeat_s=0.8, max_entry_delay_s=0.2, orders_over_ws=over_ws,
     )  # fmt: skip

@@ -125,7 +125,8 @@ async def test_a_paper_run_needs_no_keys_trades_at_market_prices_and_ends_flat(
     output = await ended(run)
     assert run.returncode == 0, output
     summary = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
-    assert (summary["venue"], summary["candles"]) == ("paper", 60)
+    assert summary["venue"] == "paper"
+    assert summary["candles"] >= 60  # more when they come faster than it stops
     assert summary["fills"] == len(paper.fills()) >= 4
     assert summary["final_equity"] == pytest.approx(paper.balance(), abs=1e-6)
     assert verify(paper.journal).ok
