@@ -223,6 +223,22 @@ def _rewritten(directory: Path) -> None:
         path.write_bytes(b"".join(out))
 
 
+@pytest.mark.parametrize("content", [b"", bytes(100_000)])
+def test_a_journal_that_was_emptied_is_found_by_an_anchor_only(
+    journal_copy: Path, content: bytes
+) -> None:
+    """A process that died while it opened its journal leaves such a file, too."""
+    anchor = anchors_of(journal_copy)[-1]
+    for path in journal_copy.glob("*.jsonl"):
+        path.write_bytes(content)
+    result = verify(journal_copy)
+    assert (result.ok, result.records) == (True, 0)
+    assert "no record is there" in result.notes[0]
+    problem = _only(verify(journal_copy, anchors=[anchor]))
+    assert problem.kind is ProblemKind.CUT
+    assert str(anchor.sequence) in problem.message
+
+
 def test_a_chain_that_was_made_anew_is_found_by_an_anchor_only(journal_copy: Path) -> None:
     day_end = anchors_of(journal_copy)[-1]
     early = read_anchors(f"{2}:{list(read(journal_copy))[1].hash}", "early")[0]

@@ -133,6 +133,7 @@ class _Verifier:
         self.hash: bytes | None = GENESIS
         self._removed = removed
         self._anchors = sorted(anchors, key=lambda anchor: anchor.sequence)
+        self._place = _Place(Path(), 1, 0)  # behind the last record of the last file
         self._end: _FileEnd | None = None
         self._segment_bytes = 0
 
@@ -156,6 +157,7 @@ class _Verifier:
         """Check the next file."""
         tail = tail_of(file.content)
         lines = file.content[: tail.end].split(b"\n")[:-1]
+        self._place = _Place(file.path, len(lines) + 1, tail.end)
         if not lines and not tail.rest:
             return  # prepared, and not used yet
         self.files += 1
@@ -168,8 +170,7 @@ class _Verifier:
             self._check_lines(file.path, lines)
             self._check_anchors(file.path, lines)
             self.records += len(lines)
-        place = _Place(file.path, len(lines) + 1, tail.end)
-        self._end = _FileEnd(place, tail, len(file.content), lines[-1] if lines else b"")
+        self._end = _FileEnd(self._place, tail, len(file.content), lines[-1] if lines else b"")
 
     def _begin(self, sequence: int) -> None:
         """Find out what the first record that is there follows."""
@@ -293,9 +294,23 @@ class _Verifier:
 
     def finish(self) -> None:
         """Judge the journal's end."""
-        end = self._end
-        if end is None or self.is_full:
+        if self.is_full:
             return
+        if self._end is not None:
+            self._judge_end(self._end)
+        elif not self.problems:
+            self.notes.append(
+                "no record is there: the process died while it opened the journal, or somebody has"
+                " emptied the files"
+            )
+        place = self._place if self._end is None else self._end.place
+        for anchor in self._anchors:
+            self._found(
+                ProblemKind.CUT, place,
+                f"the anchored record {anchor.sequence} is missing: the journal ends before it",
+            )  # fmt: skip
+
+    def _judge_end(self, end: _FileEnd) -> None:
         self.closed = _type_of(end.last_line) == "journal_closed"
         rest = end.tail.rest
         if rest and (self.closed or not self._is_torn_record(rest)):
@@ -308,11 +323,6 @@ class _Verifier:
                 ProblemKind.CUT, end.place,
                 "the journal's end is missing: it was neither closed here nor left by a process"
                 " that died",
-            )  # fmt: skip
-        for anchor in self._anchors:
-            self._found(
-                ProblemKind.CUT, end.place,
-                f"the anchored record {anchor.sequence} is missing: the journal ends before it",
             )  # fmt: skip
 
     def _is_torn_record(self, rest: bytes) -> bool:
