@@ -278,6 +278,24 @@ def test_an_order_that_several_runs_have_planned_is_that_of_the_last_one(
 # -- export ----------------------------------------------------------------------------------------
 
 
+def test_the_story_of_an_order_leaves_out_the_rest_of_the_account(tmp_path: Path) -> None:
+    """A snapshot holds the fills and orders of the whole account; the story has this order's."""
+    mine, other = (
+        {"client_id": f"run-{n}-entry", "symbol": "BTCUSDT", "trade_id": n, "price": 100.5}
+        for n in (1, 2)
+    )
+    with AuditLogger(tmp_path) as journal:
+        journal.log_event(EventType.ORDER_PLANNED, {"client_id": "run-1-entry", "side": "buy"})
+        journal.log_event(
+            EventType.ACCOUNT_SNAPSHOT,
+            {"balance": 50.0, "fills": [mine, other], "orders": [{"client_id": "run-2-entry"}]},
+        )
+        journal.log_event(EventType.ACCOUNT_SNAPSHOT, {"balance": 50.0, "fills": [other, mine]})
+    first, again = order_story(tmp_path, "run-1-entry").steps[1:]
+    assert first.text == "balance 50 fills [(run-1-entry BTCUSDT trade id 1 price 100.5)]"
+    assert again.text == "", "it tells nothing that the one before has not told"
+
+
 @pytest.mark.parametrize("batch", [100_000, 10])
 def test_a_parquet_file_has_every_record(
     week: Path, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch

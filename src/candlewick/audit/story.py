@@ -95,7 +95,7 @@ def order_story(directory: str | Path, order_id: str) -> OrderStory:
     }
     asked = _signal_before(directory, records[0])
     return OrderStory(
-        client_id, _first(records, "symbol"), _steps([*asked, *own]),
+        client_id, _first(records, "symbol"), _steps([*asked, *own], client_id),
         _latencies(asked, own, others),
         tuple(_told_of(other, about) for other, about in others.items()),
     )  # fmt: skip
@@ -156,15 +156,25 @@ def _signal_before(directory: str | Path, planned: Record) -> list[Record]:
     return [record for record in signals if record.sequence == planned.sequence - 1]
 
 
-def _steps(records: list[Record]) -> tuple[Step, ...]:
+def _part_about(data: dict[str, Any], client_id: str) -> dict[str, Any]:
+    """Leave out other orders and their fills, where a record tells of the whole account."""
+    return {
+        name: [item for item in value if _dict(item).get("client_id", client_id) == client_id]
+        if isinstance(value, list)
+        else value
+        for name, value in data.items()
+    }
+
+
+def _steps(records: list[Record], client_id: str) -> tuple[Step, ...]:
     """The records as steps, each of which tells what the ones before have not told."""
     before = records[0].time_ns if records else 0
     told: dict[str, Any] = {}
     steps = []
     for record in records:
-        data = _dict(record.data)
+        data = _part_about(_dict(record.data), client_id)
         same = (n for n, value in data.items() if n not in _AGAIN and told.get(n) == value)
-        text = describe(record.data, leave_out=_KNOWN.union(same))
+        text = describe(data or record.data, leave_out=_KNOWN.union(same))
         told |= data
         steps.append(
             Step(record.sequence, record.time_ns, record.time_ns - before, record.type, text)
