@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from candlewick.audit.encoding import LARGEST, Encoder
 from candlewick.audit.redaction import redact
-from candlewick.models import Order, OrderType, OrderUpdate, Side
+from candlewick.models import AccountSnapshot, Fill, Order, OrderType, OrderUpdate, Side
 
 
 class Colour(enum.Enum):
@@ -117,6 +117,16 @@ def test_a_struct_with_none_and_nan_tells_them_apart_on_the_fast_path() -> None:
     for _ in range(3):
         form = json.loads(encoder.encode(update))
         assert (form["average_price"], form["order"]) == ("NaN", None)
+
+
+def test_an_account_with_many_fills_is_recorded_whole() -> None:
+    """It is an input: a replay needs all of it. A long absence or run makes it that large."""
+    fill = Fill(1, "cw-run-000001-entry", "BTCUSDT", Side.BUY, 42_000.5, 0.25, 5.25, 1)
+    fills = tuple(msgspec.structs.replace(fill, trade_id=number) for number in range(10_000))
+    snapshot = AccountSnapshot(1_700_000_000_000, 9_000.0, fills=fills)
+    encoder = Encoder()
+    for _ in range(2):
+        assert msgspec.json.decode(encoder.encode(snapshot), type=AccountSnapshot) == snapshot
 
 
 def test_too_much_is_cut_and_says_how_much_it_was() -> None:
