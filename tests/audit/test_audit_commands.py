@@ -180,6 +180,8 @@ def test_show_fits_its_lines_to_a_terminal(journal: Path) -> None:
         ("--type", "order_plannd", "did you mean 'order_planned'?"),
         ("--since", "yesterday", "--since 'yesterday' is no time"),
         ("--until", "2023-13-01", "--until '2023-13-01' is no time"),
+        ("--since", "99999999999d", "--since '99999999999d' is no time"),
+        ("--since", "9999999d", "--since '9999999d' is no time"),
     ],
 )
 def test_show_refuses_filters_that_mean_nothing(
@@ -187,6 +189,12 @@ def test_show_refuses_filters_that_mean_nothing(
 ) -> None:
     assert audit("show", journal, option, value) == 2
     assert words in audit.err
+
+
+def test_show_says_that_nothing_matches(audit: Audit, journal: Path) -> None:
+    """On standard error: a program that reads the records reads none."""
+    assert audit("show", journal, "--symbol", "ETHUSDT", "--json") == 0
+    assert (audit.out, audit.err) == ("", f"no record of {journal} is of that kind\n")
 
 
 def test_show_follow_prints_what_is_written_until_ctrl_c(tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ def show(
         typer.echo(form(record))
         shown = record.sequence
     if not follow_:
+        if not shown:
+            typer.echo(f"no record of {directory} is of that kind", err=True)
         return
     sys.stdout.flush()
     for record in follow(directory, wanted, after=shown):
@@ -179,12 +181,12 @@ def _time(option: str, text: str | None) -> int | None:
     """UTC ms of a time as 2026-11-23T14:00 (UTC where it names no zone), or 30m, 2h, 1d ago."""
     if text is None:
         return None
-    if match := _AGO.match(text):
-        moment = datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
-        return int(moment.timestamp() * 1e3)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        if match := _AGO.match(text):
+            moment = datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        else:
+            moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
         raise ConfigError(
             f"{option} {text!r} is no time: write 2026-11-23, 2026-11-23T14:00, or 30m for"
             " 30 minutes ago"
