@@ -24,6 +24,8 @@ from candlewick.errors import ExitCode
 from candlewick.models import Order, OrderType, Side
 from candlewick.sandbox import Fault, FaultKind, Sandbox, SandboxSettings
 from candlewick.venues.binance import ApiKeys, BinanceSettings, BinanceVenue
+from candlewick.venues.binance.answers import AccountConfig
+from candlewick.venues.binance.diagnosis import Diagnosis
 
 K = FaultKind
 Serve = Callable[..., Awaitable[Sandbox]]
@@ -102,7 +104,8 @@ async def test_all_is_well(serve: Serve, doctor: Doctor, tmp_path: Path) -> None
         "configuration", "packages", "strategy", "candle files", "journal", "disk space",
         "file system", "journal lock", "open files", "metrics", "notifications", "REST", "clock",
         "symbol BTCUSDT", "stream markPrice", "stream kline_1m", "stream aggTrade",
-        "stream bookTicker", "API keys", "position mode", "permission to trade", "fees",
+        "stream bookTicker", "API keys", "position mode", "permission to trade",
+        "order of BTCUSDT", "fees",
         "holdings", "account stream", "WebSocket API",
     ]  # fmt: skip
     assert "tick 0.1, step 0.001" in found.checks["symbol BTCUSDT"]["found"]
@@ -252,6 +255,29 @@ async def test_hedge_mode_and_holdings(serve: Serve, doctor: Doctor) -> None:
     found = await doctor(sandbox)
     assert found.code == ExitCode.VENUE_REFUSED
     assert "one-way mode" in found.checks["position mode"]["advice"]
+
+
+async def test_fees_that_are_paid_in_another_asset(
+    serve: Serve, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sandbox has no BNB: what it says of the account is changed."""
+
+    async def burns(_: Diagnosis) -> AccountConfig:
+        return AccountConfig(feeBurn=True)
+
+    monkeypatch.setattr(Diagnosis, "account", burns)
+    found = await doctor(await serve())
+    assert (found.bad, found.code) == (["fees"], ExitCode.OK)
+    assert "BNB" in found.checks["fees"]["advice"]
+
+
+async def test_a_wallet_that_is_too_small_for_any_order(serve: Serve, doctor: Doctor) -> None:
+    sandbox = await serve(balance=20.0)
+    found = await doctor(sandbox)
+    assert (found.bad, found.code) == (["order of BTCUSDT"], ExitCode.VENUE_REFUSED)
+    check = found.checks["order of BTCUSDT"]
+    assert "risk.max_leverage" in check["found"]
+    assert "transfer more" in check["advice"]
 
 
 # -- the machine ---------------------------------------------------------------------------------

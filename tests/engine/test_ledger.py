@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,14 @@ def test_a_trade_adds_up_over_its_whole_life() -> None:
     assert trade.fees == pytest.approx(0.85)
     assert (trade.opened_time, trade.closed_time) == (1, 4)
     assert ledger.position == Position("BTCUSDT", updated_time=4)
+
+
+def test_a_fee_in_another_asset_is_no_amount_of_this_one() -> None:
+    ledger = Ledger(INSTRUMENT)
+    bought = fill(1, Side.BUY, 1.0, 100.0, 0.1)
+    sold = msgspec.structs.replace(fill(2, Side.SELL, 1.0, 110.0, 0.0007), fee_asset="BNB")
+    (trade,) = book(ledger, bought, sold)
+    assert (ledger.fees, trade.fees, trade.profit) == (0.1, 0.1, pytest.approx(9.9))
 
 
 def test_a_fill_through_zero_ends_one_trade_and_begins_the_next_with_its_share_of_the_fee() -> None:

@@ -352,3 +352,16 @@ def test_ids_of_others_are_not_ours(foreign: str) -> None:
 def test_a_run_id_that_would_not_fit_is_refused(run_id: str) -> None:
     with pytest.raises(ConfigError, match="run id"):
         ClientIds(run_id)
+
+
+def test_a_fee_in_another_asset_leaves_the_balance_alone(play: Any) -> None:
+    """The exchange has taken it from there: the wallet of this asset is what it was."""
+    game = play(balance=10_000.0)
+    entry = game.enter()
+    game.acknowledge(entry)
+    fill = Fill(
+        1, entry.client_id, entry.symbol, entry.side, 100.0, 1.0, 0.02, game.engine.now,
+        fee_asset="BNB",
+    )  # fmt: skip
+    game.take(game.engine.on_fill(fill))
+    assert game.engine.balance == 10_000.0

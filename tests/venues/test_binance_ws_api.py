@@ -72,7 +72,7 @@ async def test_a_limit_over_the_socket_names_the_time(
     exchange.script("WS", "order.place", too_many)
     await venue.submit(order(1))
     assert heard.statuses(order(1)) == ["rejected"]
-    assert 29 < venue.limits.blocked_s <= 30
+    assert 20 < venue.limits.blocked_s < 31  # a minute where the answer does not say
 
 
 async def test_a_lost_answer_over_the_socket_is_not_sent_again_over_rest(

@@ -101,7 +101,9 @@ async def _ask(config: Config, patience_s: float, tell: Tell) -> None:
             keys = keys_of(config)
         except ConfigError as error:
             tell(problem("API keys", str(error), "without keys only --venue paper works"))
-    async for check in exchange_checks(server_of(config), keys, symbols, interval, patience_s):
+    async for check in exchange_checks(
+        server_of(config), keys, symbols, interval, patience_s, config.risk.max_leverage
+    ):
         tell(check)
 
 

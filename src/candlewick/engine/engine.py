@@ -337,7 +337,7 @@ class TradingEngine(StoppingEngine):
             return
         before, realized = ledger.position, ledger.realized
         trade = ledger.book_fill(fill, reason)
-        self.balance += ledger.realized - realized - fill.fee
+        self.balance += ledger.realized - realized - ledger.fee_of(fill)
         self._set_position(state, before, cause)
         if trade is not None:
             self._desk.out.append(trade)

@@ -61,26 +61,33 @@ class Ledger:
             self._forgotten = oldest[-1]
             self._seen.difference_update(oldest)
 
+    def fee_of(self, fill: Fill) -> float:
+        """What a fill takes from the wallet, quote currency: nothing where it was paid in another
+        asset, as BNB, whose amount says nothing about this one.
+        """
+        return fill.fee if fill.fee_asset == self.instrument.quote else 0.0
+
     def book_fill(self, fill: Fill, reason: str = "") -> Trade | None:
         """Book a fill that has not been seen; return the trade that it completed, if any.
 
         A fill through zero completes one trade and opens the next; its fee is split by quantity.
         """
         self._remember(fill.trade_id)
-        self.fees += fill.fee
+        fee = self.fee_of(fill)
+        self.fees += fee
         signed = fill.side.sign * fill.quantity
         held = self.position.quantity
         if held == 0.0 or (held > 0.0) == (signed > 0.0):
-            self._open(fill, signed, fill.fee, reason)
+            self._open(fill, signed, fee, reason)
             return None
         if signed == -held:
-            return self._close(fill, fill.quantity, fill.fee, reason)
+            return self._close(fill, fill.quantity, fee, reason)
         closing = min(abs(signed), abs(held))
         share = closing / abs(signed)
-        trade = self._close(fill, closing, fill.fee * share, reason)
+        trade = self._close(fill, closing, fee * share, reason)
         if abs(signed) > closing:
             rest = self.instrument.nearest_quantity(abs(signed) - closing)
-            self._open(fill, fill.side.sign * rest, fill.fee * (1.0 - share), reason)
+            self._open(fill, fill.side.sign * rest, fee * (1.0 - share), reason)
         return trade
 
     def book_funding(self, amount: float) -> None:
@@ -91,7 +98,7 @@ class Ledger:
     def note_late(self, fill: Fill) -> None:
         """Count a fill that the position was adopted with: its fee, and that it was seen."""
         self._remember(fill.trade_id)
-        self.fees += fill.fee
+        self.fees += self.fee_of(fill)
 
     def adopt(self, position: Position, until: int = 0) -> None:
         """Take over the exchange's position where it differs from what the fills say.

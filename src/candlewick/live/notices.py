@@ -104,7 +104,8 @@ async def notified(
 
 def notice_of(cleaned: Cleaned) -> Notice:
     """What a person must know of a cleanup."""
-    held = f"{cleaned.reason}; {', '.join(cleaned.held) or 'nothing'} was held"
+    verb = "were" if len(cleaned.held) > 1 else "was"
+    held = f"{cleaned.reason}; {', '.join(cleaned.held) or 'nothing'} {verb} held"
     if cleaned.problems:
         text = f"{'; '.join(cleaned.problems)}. {held}"
         title = "the account could not be verified"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 from candlewick.cli.checks.check import Check, ok, problem, skipped, warning
 from candlewick.errors import VenueError
@@ -24,6 +25,7 @@ async def exchange_checks(
     symbols: Sequence[str],
     interval: str,
     patience_s: float,
+    max_leverage: float = 0.0,
 ) -> AsyncIterator[Check]:
     """Ask a server everything a run would need of it; nothing is changed, and nothing ordered.
 
@@ -32,6 +34,7 @@ async def exchange_checks(
         keys: those of the account; None for market data only.
         symbols, interval: what would be traded.
         patience_s: how long a stream may take to bring something.
+        max_leverage: how many times the wallet may be held; 0.0: no limit.
     """
     async with Diagnosis(settings, keys) as exchange:
         reached = True
@@ -51,7 +54,7 @@ async def exchange_checks(
         if not reached:
             yield skipped("account", "the exchange was not reached")
             return
-        async for check in _account(exchange, found, interval):
+        async for check in _account(exchange, found, interval, max_leverage):
             yield check
 
 
@@ -128,7 +131,7 @@ async def _stream(
 
 
 async def _account(
-    exchange: Diagnosis, found: dict[str, Instrument], interval: str
+    exchange: Diagnosis, found: dict[str, Instrument], interval: str, max_leverage: float
 ) -> AsyncIterator[Check]:
     """The keys are valid, and what they and the account may do."""
     try:
@@ -144,6 +147,11 @@ async def _account(
     yield await _asked("position mode", exchange, _mode)
     for item in list(found.values())[:1]:
         yield await _permission(exchange, item, interval)
+    for item in found.values():
+        ask = partial(
+            _smallest, item=item, interval=interval, balance=balance, max_leverage=max_leverage
+        )
+        yield await _asked(f"order of {item.symbol}", exchange, ask)
     yield await _asked("fees", exchange, lambda asked: _fees(asked, list(found)))
     yield await _asked("holdings", exchange, lambda asked: _holdings(asked, list(found)))
     yield await _asked("account stream", exchange, _account_stream)
@@ -167,6 +175,11 @@ async def _mode(exchange: Diagnosis) -> Check:
             "see what the exchange has locked it for",
         )  # fmt: skip
     if account.dualSidePosition:
+        if exchange.settings.switch_to_one_way:
+            return warning(
+                "position mode", "hedge mode",
+                "a run switches the whole account to one-way mode, as run.switch_to_one_way says",
+            )  # fmt: skip
         return problem(
             "position mode", "hedge mode, and Candlewick trades in one-way mode",
             "switch the account to one-way mode at the exchange",
@@ -191,12 +204,34 @@ async def _permission(exchange: Diagnosis, item: Instrument, interval: str) -> C
     return ok(name, "a trial order was taken, and not placed")
 
 
+async def _smallest(
+    exchange: Diagnosis, item: Instrument, interval: str, balance: float, max_leverage: float
+) -> Check:
+    """Whether the wallet is large enough for an order at all."""
+    name = f"order of {item.symbol}"
+    _, least = await exchange.smallest_order(item, interval)
+    told = f"the smallest one is {least:,.2f} {item.quote}"
+    if not max_leverage:
+        return ok(name, told)
+    room = balance * max_leverage
+    told = f"{told}, and {room:,.2f} may be held at risk.max_leverage {max_leverage:g}"
+    if least > room:
+        return problem(name, told, "every entry would be denied: transfer more, or raise the limit")
+    return ok(name, told)
+
+
 async def _fees(exchange: Diagnosis, symbols: Sequence[str]) -> Check:
     told = []
     for symbol in symbols:
         maker, taker = await exchange.fees(symbol)
         told.append(f"{symbol} {maker:.3%} maker, {taker:.3%} taker")
-    return ok("fees", "; ".join(told) or "no symbol to ask for")
+    found = "; ".join(told) or "no symbol to ask for"
+    if (await exchange.account()).feeBurn:
+        return warning(
+            "fees", f"{found}; paid in BNB while there is any",
+            "what is paid in BNB is in no figure of a run; it can be switched off at the exchange",
+        )  # fmt: skip
+    return ok("fees", found)
 
 
 async def _holdings(exchange: Diagnosis, symbols: Sequence[str]) -> Check:

@@ -127,6 +127,7 @@ class AccountConfig(msgspec.Struct):
     canTrade: bool = True
     dualSidePosition: bool = False
     multiAssetsMargin: bool = False
+    feeBurn: bool = False
 
 
 class PositionMode(msgspec.Struct):

@@ -125,17 +125,22 @@ class Diagnosis:
             orders += len(resting) + len(conditional)
         return positions, orders
 
-    async def trial_order(self, item: Instrument, interval: str) -> None:
-        """Have the exchange check an order that it does not place; raises when keys forbid it.
-
-        That the wallet is too small for the order, or another rule of trading, is no matter here.
-        """
+    async def smallest_order(self, item: Instrument, interval: str) -> tuple[float, float]:
+        """Quantity and notional of the smallest order that is taken, with a tenth to spare."""
         rows = await self._rest.call(
             endpoints.KLINES, {"symbol": item.symbol, "interval": interval, "limit": 1}
         )
         price = rows[-1][4] if rows else 1.0
         least = max(item.min_quantity, 1.1 * item.min_notional / price)
         quantity = item.nearest_quantity(math.ceil(least / item.step) * item.step)
+        return quantity, quantity * price
+
+    async def trial_order(self, item: Instrument, interval: str) -> None:
+        """Have the exchange check an order that it does not place; raises when keys forbid it.
+
+        That the wallet is too small for the order, or another rule of trading, is no matter here.
+        """
+        quantity, _ = await self.smallest_order(item, interval)
         order: dict[str, str | int | bool] = {
             "symbol": item.symbol, "side": "BUY", "type": "MARKET",
             "quantity": item.format_quantity(quantity),
