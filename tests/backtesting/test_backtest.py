@@ -214,6 +214,28 @@ def test_two_runs_are_byte_identical(btc_month: Path) -> None:
     assert len(runs[0].fill_list) > 100
 
 
+def test_the_equity_of_a_portfolio_is_that_of_whole_moments(small_market: Any, table: Any) -> None:
+    """What one symbol loses the other gains at the same close: the account never falls."""
+
+    class Hedged(Strategy):
+        def on_candle(self, candle: Candle) -> None:
+            if self.position.is_flat:
+                ask = self.buy if candle.symbol == "BTCUSDT" else self.sell
+                ask(size=1.0)
+
+    closes = [100.0, 90.0, 110.0, 80.0, 120.0, 100.0]
+    opens = [100.0, *closes[:-1]]
+    market = small_market(
+        table(closes, "BTCUSDT", opens=opens), table(closes, "ETHUSDT", opens=opens)
+    )
+    result = backtest(Hedged, market, risk=FREE, fee_taker=0.0, cash=1_000.0)
+    assert result.fills == 4
+    assert result.candles == 12
+    assert result.equity_times == market.tables[0].close_time.tolist()
+    assert result.equity_curve == [1_000.0] * 6
+    assert result.max_drawdown == 0.0
+
+
 def test_ten_pairs_run_as_one_portfolio_with_their_gaps_reported(ten_pairs: list[Path]) -> None:
     market = load_market(ten_pairs)
     result = backtest("donchian_breakout", market, params={"period": 30}, cash=10.0)
@@ -388,7 +410,7 @@ def test_a_strategy_that_raises_ends_the_run_flat(
     assert result.ended_by == "the strategy raised"
     assert "KeyError" in result.failure
     assert result.candles < 10, "nothing is done after it"
-    assert len(result.equity_curve) == len(result.equity_times) == result.candles
+    assert len(result.equity_curve) == len(result.equity_times) == result.candles / symbols
     held = sum(fill.side.sign * fill.quantity for fill in result.fill_list)
     assert held == 0.0
     assert result.trades == (0 if where == "on_start" else 1)

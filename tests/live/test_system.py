@@ -123,6 +123,8 @@ def test_ten_pairs_run_as_one_portfolio_with_the_fills_of_the_backtest(
     fills = without_client_id(fills_of(read_records(tmp_path)))
     assert fills == without_client_id(msgspec.to_builtins(expected.fill_list))
     assert {fill["symbol"] for fill in fills} == set(market.symbols)
+    for name in ("max_drawdown", "sharpe", "final_equity"):
+        assert getattr(outcome.summary, name) == getattr(expected, name), name
 
 
 def test_two_runs_with_one_seed_write_identical_fills(

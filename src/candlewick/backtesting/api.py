@@ -27,8 +27,9 @@ class Result(Summary, frozen=True, kw_only=True):
     """A `Summary` with what it was computed from.
 
     ``market``, ``account`` and ``risk`` are what the run was made on. ``fill_list`` and
-    ``trade_list`` are in order of time; ``equity_curve`` holds the equity after each base candle,
-    ``equity_times`` their close times (UTC ms).
+    ``trade_list`` are in order of time; ``equity_curve`` holds the equity at each close of
+    base candles, once where those of several symbols close together; ``equity_times`` holds these
+    close times (UTC ms).
     """
 
     fill_list: list[Fill]

@@ -43,8 +43,8 @@ _BLOCK = 16_384
 class Loop:
     """One run over candles, and what it counted.
 
-    ``curve`` holds the equity after each base candle, ``times`` the close time that belongs to it
-    where several symbols run.
+    ``curve`` holds the equity at each close of base candles, ``times`` those close times. Candles
+    of several symbols that close together are one moment: between them the account is half marked.
     """
 
     def __init__(self, engine: TradingEngine, exchange: SimulatedExchange) -> None:
@@ -150,10 +150,10 @@ class Loop:
                 if decisions := engine.on_candle(candle):
                     self._act(decisions)
                     self._drain()
-                if candle.interval == base:
-                    self.candles += 1
-                    self.curve.append(engine.equity)
-                    self.times.append(candle.close_time)
+                self.candles += candle.interval == base
+            if together[-1][1].interval == base:  # the shortest interval comes last
+                self.curve.append(engine.equity)
+                self.times.append(together[-1][1].close_time)
             if engine.failure is not None:
                 break
             if progress is not None and self.candles - shown >= _BLOCK:

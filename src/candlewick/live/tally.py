@@ -87,12 +87,13 @@ class Tally:
                 self.lost -= decision.profit
 
     def candle(self, close_time: int, equity: float) -> None:
-        """Take the equity after a base candle."""
+        """Take the equity after a base candle; those that close together are one moment."""
         self.candles += 1
         self.story.candle(close_time, equity)
         self.first_time = self.first_time or close_time
-        self.last_time = close_time
-        self._follow(self._last)
+        if close_time != self.last_time:
+            self._follow(self._last)
+            self.last_time = close_time
         day = close_time // _DAY_MS
         if day != self._day:
             self._day = day
