@@ -72,6 +72,7 @@ class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leverage: int = 20
     margin_type: MarginType = MarginType.CROSS
     funding_rate: float = 0.0
+    funding: tuple[str, ...] = ()
 
     @property
     def exchange(self) -> ExchangeSettings:
@@ -160,6 +161,7 @@ _COMMENTS = {
     "account.leverage": "of the simulated account",
     "account.margin_type": "cross or isolated",
     "account.funding_rate": "paid by longs to shorts every 8 hours, as a fraction",
+    "account.funding": "recorded funding rates: FILE, or SYMBOL=FILE; they replace the flat rate",
     "risk.risk_per_trade": "fraction of equity lost when the stop of an entry is hit",
     "risk.allocation": "notional of an entry without size and stop, fraction of equity",
     "risk.default_stop": "stop distance of an entry without one, fraction of the price; 0: none",

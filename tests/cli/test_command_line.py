@@ -64,6 +64,22 @@ def test_run_and_backtest_print_the_same_figures_as_json(tmp_path: Path) -> None
     assert ours["trades"] > 10
 
 
+@pytest.mark.parametrize("venue", ["simulated", "sandbox"])
+def test_recorded_funding_is_paid_in_a_run_as_in_a_backtest(tmp_path: Path, venue: str) -> None:
+    hour = 3_600_000
+    start = 1_704_067_200_000  # 2024-01-01, where the synthetic market begins
+    rates = [(start + n * hour + 7, 0.001 * (1 - n % 3)) for n in range(1, 10)]
+    text = "funding_time,funding_rate\n" + "".join(f"{time},{rate}\n" for time, rate in rates)
+    (tmp_path / "btcusdt-funding.csv").write_text(text)
+    given = (*SHORT, "--funding", "btcusdt-funding.csv", "--json")
+    run = candlewick("run", *given, "--venue", venue, cwd=tmp_path)
+    ours = json.loads(run.stdout)
+    theirs = json.loads(candlewick("backtest", *given, cwd=tmp_path).stdout)
+    assert theirs["funding"] != 0.0
+    for name in ours.keys() - {"journal", "venue", "elapsed_s"}:
+        assert ours[name] == theirs[name], name
+
+
 def test_options_change_fees_cash_and_parameters(tmp_path: Path) -> None:
     free = candlewick(
         "backtest", "sma_cross", *SHORT, "--fee-taker", "0", "--cash", "500", "--json",
@@ -174,6 +190,10 @@ def test_an_interrupted_backtest_says_so_and_nothing_else(tmp_path: Path) -> Non
         (("run", "--on-gap", "x"), "data.on_gap: 'x' is unknown (known: fail, skip, report)"),
         (("run", "--symbol", "BTC/USDT"), "write it as the exchange does: BTCUSDT"),
         (("backtest", "none.py"), "none.py has no strategy"),
+        (("run", "--param", "fast=0"), "SmaCross: fast=0 must be at least 1 and below slow=30"),
+        (("run", "--funding", "xrp-8h.csv"), "funding file xrp-8h.csv does not exist"),
+        (("run", "--funding", "x-1.csv", "--venue", "paper"), "does not go with --venue paper"),
+        (("backtest", "--param", "fast=0"), "SmaCross: fast=0 must be at least 1"),
         (("backtest", "--funding", "7.csv"), "--funding '7.csv': name its symbol, as SYMBOL=FILE"),
         (("backtest", "--funding", "xrp-8h.csv"), "funding file xrp-8h.csv does not exist"),
         (("backtest", "--funding", "XRPUSDT=rates.csv"), "funding rates of XRPUSDT, which does"),
@@ -198,6 +218,22 @@ def test_bad_input_is_answered_with_what_to_do_before_anything_starts(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "journal").exists()
+
+
+def test_config_init_prints_where_it_is_asked_to(tmp_path: Path) -> None:
+    printed = candlewick("config", "init", "-", cwd=tmp_path)
+    again = candlewick("config", "init", "-", cwd=tmp_path)
+    assert printed.returncode == again.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "candlewick.toml").write_text(printed.stdout)
+    assert candlewick("config", "check", cwd=tmp_path).returncode == 0
+
+
+def test_config_check_looks_for_every_file(tmp_path: Path) -> None:
+    (tmp_path / "candlewick.toml").write_text('[account]\nfunding = ["XRPUSDT=none.csv"]\n')
+    done = candlewick("config", "check", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "candlewick.toml: account.funding: none.csv does not exist" in done.stderr
 
 
 def test_config_init_writes_what_config_check_accepts(tmp_path: Path) -> None:

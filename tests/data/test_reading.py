@@ -291,7 +291,7 @@ def test_a_broken_row_names_file_line_and_reason(
     with pytest.raises(DataError) as caught:
         load_candles(path)
     assert str(caught.value).startswith(f"{path}:{line}: broken row: {reason}")
-    assert "on_problem report" in str(caught.value)
+    assert "--on-problem report" in str(caught.value)
 
     loaded = load_candles(path, on_problem=OnProblem.REPORT)
     (problem,) = (p for p in loaded.problems if p.kind is ProblemKind.BROKEN_ROW)
@@ -394,7 +394,10 @@ def flipped(path: Path) -> Path:
         (lambda d: (d / "btc.csv", f"{HEADER}\nx\ny".encode()), "btc.csv:2: broken row"),
         (lambda d: (d / "btc.csv", b"time,open,high,low,price\n"), "btc.csv:1: no column 'close'"),
         (lambda d: (d / "btc.csv", b"1,2,3\n"), "3 columns without a header; the exchange's"),
-        (lambda d: (d / "btc.csv", b"\xff\xfe\x00binary"), "cannot be read: 'utf-8' codec"),
+        (lambda d: (d / "btc.csv", b"\nopen_time,open\n"), "btc.csv:1: the first line is blank"),
+        (lambda d: (d / "btc.csv", b"time;open;high\n"), "separated by ';'; commas are needed"),
+        (lambda d: (d / "btc.csv", b"1\t2\t3\n"), r"separated by '\t'; commas are needed"),
+        (lambda d: (d / "btc.csv", b"\xff\xfe\x00binary"), "cannot be read: it is not UTF-8 text"),
         (lambda d: (d / "btc.csv.gz", b"not gzip"), "cannot be read: Not a gzipped file"),
         (lambda d: (d / "btc.csv.gz", gzip.compress(b"1" * 9999)[:-20]), "cannot be read"),
         (lambda d: flipped(d / "btc.csv.gz"), "cannot be read: Error -3"),

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from candlewick.errors import ConfigError
 from candlewick.exchange import ExchangeSettings, MarginType
+from candlewick.sandbox import SandboxSettings
 from tests.sandbox.conftest import Flow, Start
 from tests.sandbox.sandbox_client import MINUTE, START, SYMBOL, Client, Listener, flat, table_of
 
@@ -136,6 +138,30 @@ async def test_a_reduce_only_stop_without_a_position_is_rejected_at_its_trigger(
         states = [m["o"] for m in await told(client, listener)]
         assert [o["X"] for o in states] == ["NEW", "TRIGGERING", "REJECTED"]
         assert states[-1]["rm"] == "ReduceOnly Order is rejected."
+
+
+async def test_recorded_funding_is_told_before_it_is_paid(stepped: Start) -> None:
+    first = START + 8 * 3_600_000
+    rates = {SYMBOL: [(first, 0.001), (first + 2 * MINUTE, -0.002)]}
+    table = table_of([(PRICE, PRICE, PRICE, PRICE)] * 6, start=first - 2 * MINUTE)
+    async with stepped(table, funding=rates) as client:
+        await client.sandbox.step()
+        index = await client.ask("GET", "/v1/premiumIndex", symbol=SYMBOL)
+        assert (float(index["lastFundingRate"]), index["nextFundingTime"]) == (0.001, first)
+        await client.buy("0.1")
+        while not (await client.sandbox.step()).ended:
+            pass
+        paid = await client.ask("GET", "/v1/income", incomeType="FUNDING_FEE")
+        assert [float(income["income"]) for income in paid] == pytest.approx([-5.0, 10.0])
+        past = await client.ask("GET", "/v1/fundingRate", symbol=SYMBOL)
+        assert [(row["fundingTime"], float(row["fundingRate"])) for row in past] == rates[SYMBOL]
+        index = await client.ask("GET", "/v1/premiumIndex", symbol=SYMBOL)
+        assert float(index["lastFundingRate"]) == 0.0
+
+
+def test_recorded_funding_needs_the_times_of_the_data() -> None:
+    with pytest.raises(ConfigError, match="belong to the times of the data"):
+        SandboxSettings(start="week", funding={SYMBOL: [(START, 0.001)]})
 
 
 async def test_funding_tells_only_the_wallet_in_cross_margin(stepped: Start) -> None:

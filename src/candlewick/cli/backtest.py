@@ -40,10 +40,7 @@ def backtest(
     fee_taker: options.FeeTaker = None,
     fee_maker: options.FeeMaker = None,
     slippage_bps: options.Slippage = None,
-    funding: Annotated[
-        list[str] | None,
-        typer.Option("--funding", help="Recorded funding rates: FILE, or SYMBOL=FILE."),
-    ] = None,
+    funding: options.Funding = None,
     on_gap: options.OnGap = None,
     on_problem: options.OnProblem = None,
     report: Annotated[
@@ -56,18 +53,16 @@ def backtest(
         config, params=param, strategy_name=strategy, data_files=data, data_symbols=symbol,
         data_interval=interval, data_candles=candles, data_seed=seed, account_cash=cash,
         account_fee_taker=fee_taker, account_fee_maker=fee_maker,
-        account_slippage_bps=slippage_bps, data_on_gap=on_gap, data_on_problem=on_problem,
+        account_slippage_bps=slippage_bps, account_funding=funding, data_on_gap=on_gap,
+        data_on_problem=on_problem,
     )  # fmt: skip
     if report is not None:
         from candlewick.backtesting.report import check_path  # loaded when it is wanted
 
         check_path(report)
-    rates = _recorded(funding or ())
+    given = account(settings)
     market = options.market_from(settings)
-    run = prepare(
-        settings.strategy.name, market, params=settings.strategy.params,
-        account=msgspec.structs.replace(account(settings), funding=rates),
-    )  # fmt: skip
+    run = prepare(settings.strategy.name, market, params=settings.strategy.params, account=given)
     errors = console_for(stderr=True)
     for line in options.problem_lines(market):
         errors.print(f"[yellow]{line}[/]")
@@ -88,6 +83,7 @@ def account(settings: Config) -> Account:
         fee_taker=chosen.fee_taker,
         fee_maker=chosen.fee_maker,
         exchange=chosen.exchange,
+        funding=_recorded(chosen.funding),
     )
 
 

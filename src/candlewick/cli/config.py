@@ -11,15 +11,21 @@ from candlewick.config import commented_toml, load_config
 from candlewick.errors import ConfigError
 from candlewick.strategies import build_strategy, load_strategy
 
+_DEFAULT = Path("candlewick.toml")
+_STANDARD_OUTPUT = Path("-")
+
 app = typer.Typer(help="Write or check a configuration file.", no_args_is_help=True)
 
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("candlewick.toml"),
+    path: Annotated[Path, typer.Argument(help="The file to write; - prints it.")] = _DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a configuration with every key, its default and a comment."""
+    if path == _STANDARD_OUTPUT:
+        typer.echo(commented_toml(), nl=False)
+        return
     if path.exists() and not force:
         raise ConfigError(f"{path} exists already; --force replaces it")
     try:
@@ -31,12 +37,13 @@ def init(
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="The file to check.")] = Path("candlewick.toml"),
+    path: Annotated[Path, typer.Argument(help="The file to check.")] = _DEFAULT,
 ) -> None:
     """Check keys, types and limits, the strategy with its parameters, and that the files exist."""
     config = load_config(path)
     build_strategy(load_strategy(config.strategy.name), config.strategy.params)
-    missing = [name for name in config.data.files if not Path(name).exists()]
-    if missing:
-        raise ConfigError(f"{path}: data.files: {', '.join(missing)} does not exist")
+    rates = [name.rpartition("=")[2] for name in config.account.funding]
+    for key, names in (("data.files", config.data.files), ("account.funding", rates)):
+        if missing := [name for name in names if not Path(name).exists()]:
+            raise ConfigError(f"{path}: {key}: {', '.join(missing)} does not exist")
     typer.echo(f"{path} is valid")

@@ -20,6 +20,7 @@ __all__ = [
     "Data",
     "FeeMaker",
     "FeeTaker",
+    "Funding",
     "Interval",
     "Json",
     "OnGap",
@@ -62,6 +63,10 @@ FeeMaker = Annotated[
 ]
 Slippage = Annotated[
     float | None, typer.Option("--slippage-bps", help="How much worse a taker's price is.")
+]
+Funding = Annotated[
+    list[str] | None,
+    typer.Option("--funding", help="Recorded funding rates: FILE, or SYMBOL=FILE."),
 ]
 OnGap = Annotated[
     str | None, typer.Option("--on-gap", help="Missing candles: fail, skip or report.")

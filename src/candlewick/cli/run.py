@@ -88,6 +88,7 @@ def run(
     fee_taker: options.FeeTaker = None,
     fee_maker: options.FeeMaker = None,
     slippage_bps: options.Slippage = None,
+    funding: options.Funding = None,
     on_gap: options.OnGap = None,
     on_problem: options.OnProblem = None,
     metrics_port: Annotated[
@@ -102,10 +103,15 @@ def run(
         data_candles=candles, journal_directory=None if journal is None else str(journal),
         run_on_stop=on_stop, run_rest=rest, run_ws=ws, data_seed=seed, account_cash=cash,
         account_fee_taker=fee_taker, account_fee_maker=fee_maker,
-        account_slippage_bps=slippage_bps, data_on_gap=on_gap, data_on_problem=on_problem,
-        monitoring_port=metrics_port,
+        account_slippage_bps=slippage_bps, account_funding=funding, data_on_gap=on_gap,
+        data_on_problem=on_problem, monitoring_port=metrics_port,
     )  # fmt: skip
     check_venue(settings, real_money=real_money)
+    if funding and not (settings.run.venue == "simulated" or is_embedded(settings)):
+        raise ConfigError(
+            f"--funding does not go with --venue {settings.run.venue}: its funding is the market's"
+            " own; leave it out"
+        )
     with StopSignals() as signals:
         return _run(settings, signals, json=json)
 
@@ -132,10 +138,9 @@ def _run(settings: Config, signals: StopSignals, *, json: bool) -> int:
 
 def _on_candles(settings: Config, terminal: Terminal) -> tuple[Outcome, str]:
     """Run on an exchange that plays known candles and ends with them."""
+    given = account(settings)
     market = options.market_from(settings)
-    parts = prepare(
-        settings.strategy.name, market, params=settings.strategy.params, account=account(settings)
-    )
+    parts = prepare(settings.strategy.name, market, params=settings.strategy.params, account=given)
     for line in options.problem_lines(market):
         terminal.console.print(f"[yellow]{line}[/]", soft_wrap=True)
     run = _run_simulated if settings.run.venue == "simulated" else _run_embedded

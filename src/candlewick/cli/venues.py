@@ -73,6 +73,11 @@ def check_venue(config: Config, *, real_money: bool) -> None:
             f"account.funding_rate {config.account.funding_rate!r} does not go with --venue paper:"
             " its funding is the market's own; leave it 0"
         )
+    if name == "paper" and config.account.funding:
+        raise ConfigError(
+            "account.funding does not go with --venue paper: its funding is the market's own;"
+            " leave it out"
+        )
     if name == "binance" and not config.run.rest and not real_money:
         raise ConfigError(
             "--venue binance trades with real money: say so with --real-money, or try"
@@ -182,6 +187,7 @@ async def embedded(config: Config, run: Run) -> AsyncIterator[Connection]:
         stepped=stepped,
         start="data",
         exchange=run.account.exchange,
+        funding=run.account.funding,
         # request limits count real time: a market that runs faster would break them at once
         limits=Limits() if speed == 1.0 else Limits(weight=0, orders_10s=0, orders_1m=0),
         seed=config.data.seed,

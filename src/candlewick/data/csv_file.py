@@ -29,8 +29,10 @@ def text_of(path: Path) -> str:
         if path.suffix == ".zip":
             return _from_zip(path)
         return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read: it is not UTF-8 text ({error.reason})") from error
     except (
-        OSError, EOFError, UnicodeDecodeError, zlib.error, zipfile.BadZipFile, RuntimeError,
+        OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError,
     ) as error:  # fmt: skip
         raise DataError(f"{path} cannot be read: {error}") from error
 
@@ -54,7 +56,10 @@ def read_csv(path: Path, on_problem: OnProblem) -> Rows:
     first = next(csv.reader([text.split("\n", 1)[0]]), [])
     names = [name.strip().lower().replace(" ", "_") for name in first]
     if not any(names):
-        raise DataError(f"{path} is empty")
+        blank = f"{path}:1: the first line is blank; it must be the header or a candle"
+        raise DataError(blank if text.strip() else f"{path} is empty")
+    if len(names) == 1 and (mark := next((mark for mark in ";\t|" if mark in names[0]), "")):
+        raise DataError(f"{path}:1: the columns are separated by {mark!r}; commas are needed")
     header = not any(map(_is_number, names))
     if not header and len(names) < len(NEEDED):
         raise DataError(

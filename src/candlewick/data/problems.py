@@ -40,10 +40,10 @@ class ProblemKind(StrEnum):
 
 
 _REMEDY = {
-    ProblemKind.GAP: "fill the gap, or load the file with on_gap report",
-    ProblemKind.DUPLICATE: "repair the file, or load it with on_problem report",
-    ProblemKind.DISORDER: "sort the file, or load it with on_problem report",
-    ProblemKind.BROKEN_ROW: "repair the row, or load the file with on_problem report",
+    ProblemKind.GAP: "fill the gap, or go on with it: --on-gap report",
+    ProblemKind.DUPLICATE: "repair the file, or go on with the later rows: --on-problem report",
+    ProblemKind.DISORDER: "sort the file, or have it sorted: --on-problem report",
+    ProblemKind.BROKEN_ROW: "repair the row, or go on without it: --on-problem report",
 }
 
 

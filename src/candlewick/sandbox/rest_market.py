@@ -292,23 +292,21 @@ def open_interest(call: Call) -> Any:
 
 
 def funding_rate(call: Call) -> Any:
-    """The rates of the settings, for the funding times that have passed."""
+    """The rates of the funding times that have passed."""
     symbol = call.params.text("symbol")
     markets = [call.world.market(symbol)] if symbol else list(call.world.markets.values())
     limit = call.params.integer("limit", 100)
     if not 1 <= limit <= 1_000:
         raise ApiError(-1130, name="limit")
-    period = call.world.settings.exchange.funding_interval_h * 3_600_000
     start, end = call.params.integer("startTime"), call.params.integer("endTime")
     rows = []
     for market in markets:
         closed = market.bars.closed
         first = closed[0].open_time if closed else market.time
-        times = range(-(-max(first, start) // period) * period, market.time + 1, period)
         rows += [
-            {"symbol": market.symbol, "fundingRate": money(market.funding_rate),
+            {"symbol": market.symbol, "fundingRate": money(rate),
              "fundingTime": time, "markPrice": money(market.price), "rateType": "Regular"}
-            for time in times
+            for time, rate in market.paid_rates(max(first, start))
             if not end or time <= end
         ]  # fmt: skip
     return rows[:limit] if start else rows[-limit:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -52,6 +53,8 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
             orders and trades each time. Empty picks ``now`` at real pace and ``week`` otherwise.
         api_key, api_secret: of the first account; made up when empty.
         exchange: slippage, leverage, funding.
+        funding: recorded (time, rate) pairs by symbol, oldest first, in the times of the data; they
+            replace the flat rate, and need ``start="data"``.
         limits: request limits.
         listen_key_s: life of a listen key without keepalive.
         connection_s: the age at which a connection is cut.
@@ -73,6 +76,7 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = ""
     api_secret: str = ""
     exchange: ExchangeSettings = ExchangeSettings()
+    funding: Mapping[str, Sequence[tuple[int, float]]] = {}
     limits: Limits = Limits()
     listen_key_s: float = 3_600.0
     connection_s: float = 86_400.0
@@ -92,6 +96,10 @@ class SandboxSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"speed {self.speed!r} must be above 0, or 'max'")
         if self.ticks and self.ticks < 4:
             raise ConfigError(f"ticks {self.ticks!r} must be at least 4: open, high, low, close")
+        if self.funding and self.start != "data":
+            raise ConfigError(
+                "recorded funding rates belong to the times of the data: start='data'"
+            )
         if self.history < 0:
             raise ConfigError(f"history {self.history!r} must not be negative")
 

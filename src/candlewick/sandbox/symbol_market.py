@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from candlewick.models import Candle, Instrument
@@ -48,7 +51,8 @@ class SymbolMarket:
         self.price = 0.0
         self.basis = 0.0  # how far the mark price is above the last one
         self.time = 0
-        self.funding_rate = 0.0
+        self.flat_rate = 0.0
+        self.recorded_rates: Sequence[tuple[int, float]] | None = None  # (time, rate), oldest first
         self._funding_ms = funding_hours * 3_600_000
         self._trade_id = 0
         self.update_id = _FIRST_UPDATE
@@ -99,8 +103,20 @@ class SymbolMarket:
     # -- what it says ------------------------------------------------------------------------------
 
     @property
+    def funding_rate(self) -> float:
+        """The rate that is paid next."""
+        if self.recorded_rates is None:
+            return self.flat_rate
+        place = self._next_recorded()
+        return self.recorded_rates[place][1] if place < len(self.recorded_rates) else 0.0
+
+    @property
     def next_funding(self) -> int:
         """When funding is paid next, UTC ms."""
+        if self.recorded_rates is not None:
+            place = self._next_recorded()
+            if place < len(self.recorded_rates):
+                return self.recorded_rates[place][0]
         return (self.time // self._funding_ms + 1) * self._funding_ms
 
     @property
@@ -109,6 +125,16 @@ class SymbolMarket:
         if self.basis:
             return self.instrument.nearest_price(self.price + self.basis)
         return self.price
+
+    def _next_recorded(self) -> int:
+        return bisect_right(self.recorded_rates or (), self.time, key=itemgetter(0))
+
+    def paid_rates(self, since: int) -> list[tuple[int, float]]:
+        """The (time, rate) pairs of the payments from ``since`` (UTC ms) to now, oldest first."""
+        if self.recorded_rates is not None:
+            return [pair for pair in self.recorded_rates if since <= pair[0] <= self.time]
+        first = -(-since // self._funding_ms) * self._funding_ms
+        return [(time, self.flat_rate) for time in range(first, self.time + 1, self._funding_ms)]
 
     def text(self, price: float) -> str:
         """Write a price."""

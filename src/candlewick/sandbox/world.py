@@ -55,7 +55,8 @@ class World:
             symbol: SymbolMarket(item, interval, hours) for symbol, item in instruments.items()
         }
         for market in self.markets.values():
-            market.funding_rate = settings.exchange.funding_rate
+            market.flat_rate = settings.exchange.funding_rate
+            market.recorded_rates = settings.funding.get(market.symbol)
         self.hub = Hub(settings.unrouted_is_public, self.markets)
         self.clients: dict[str, Client] = {}
         self.listen_keys: dict[str, ListenKey] = {}
@@ -103,7 +104,7 @@ class World:
             raise ConfigError("there is an account with this API key already")
         settings = self.settings
         exchange = SimulatedExchange(
-            self.instruments, balance or settings.balance, settings.exchange
+            self.instruments, balance or settings.balance, settings.exchange, settings.funding
         )
         for market in self.markets.values():
             if market.price:
