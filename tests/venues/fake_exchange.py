@@ -20,6 +20,7 @@ from aiohttp import WSMsgType, web
 
 from candlewick.venues.binance import ApiKeys, BinanceSettings
 
+_WEEK_MS = 7 * 86_400_000
 _BUSY_MS = 2_000  # a busy machine is no late client
 KEY = "k" * 32 + "PUBLICKEY"
 SECRET = "s" * 32 + "TOPSECRET"
@@ -297,9 +298,15 @@ class FakeExchange:
     def get_userTrades(self, params: Json) -> list[Json]:
         if not self.lists_trades:
             return []
+        start, end = int(params.get("startTime", 0)), int(params.get("endTime", 0))
+        if start and end and end - start > _WEEK_MS:
+            raise Refusal(400, -4165, "Maximum time interval is 7 days")
+        if start and not end:
+            end = start + _WEEK_MS
         return [
             trade for trade in self.trades
-            if trade["symbol"] == params["symbol"]
+            if (not end or trade["time"] <= end)
+            and trade["symbol"] == params["symbol"]
             and trade["orderId"] == int(params.get("orderId", trade["orderId"]))
             and trade["time"] >= int(params.get("startTime", 0))
             and trade["id"] >= int(params.get("fromId", 0))

@@ -329,6 +329,26 @@ async def test_a_snapshot_holds_everything_of_the_symbols(
     assert (await venue.snapshot()).fills == ()
 
 
+@pytest.mark.parametrize("listed", [1, 1_000])
+async def test_fills_after_weeks_of_silence_come_with_the_snapshot(
+    exchange: FakeExchange, connect: Connect, listed: int
+) -> None:
+    """An answer spans seven days: whoever asks from longer ago gets the first of them."""
+    venue, _ = await connect()
+    since = exchange.now() - 23 * 86_400_000
+    await venue.submit(entry())
+    (newest,) = exchange.trades
+    old = [
+        newest | {"id": number, "time": since + number, "orderId": 5}
+        for number in range(1, listed + 1)
+    ]
+    exchange.trades[:0] = old
+    newest["id"] += 2_000
+    snapshot = await venue.snapshot(since)
+    assert len(snapshot.fills) == listed + 1
+    assert snapshot.fills[-1].client_id == entry().client_id
+
+
 async def test_a_snapshot_is_dated_before_anything_that_was_asked(
     exchange: FakeExchange, connect: Connect
 ) -> None:

@@ -376,6 +376,21 @@ async def test_a_short_notice_without_its_fill_is_followed_up(
     assert heard.fills[0].client_id == order.client_id
 
 
+async def test_a_short_notice_is_all_that_was_told_of_a_triggered_stop(
+    exchange: FakeExchange, connect: Connect
+) -> None:
+    venue, heard = await connect(confirm_after_s=0.05)
+    exchange.position[BTC] = 0.01
+    order = stop()
+    await venue.submit(order)
+    child = exchange.trigger_quietly(order.client_id)
+    state = exchange.fill_quietly(child, 0.01)["o"]
+    lite = {name: state[name] for name in ("s", "c", "S", "q", "p", "i", "l", "L", "t", "m")}
+    await exchange.push({"e": "TRADE_LITE", "E": exchange.now(), "T": exchange.now(), **lite})
+    await heard.until(lambda: bool(heard.fills))
+    assert heard.fills[0].client_id == order.client_id
+
+
 # -- conditional orders ------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from candlewick.venues.binance.failures import Code, Refused
 from candlewick.venues.binance.limits import Urgency
 from candlewick.venues.binance.messages import number
 from candlewick.venues.binance.orders import fill_of_trade, update_of_algo, update_of_answer
+from candlewick.venues.binance.owners import owner_of
 from candlewick.venues.binance.register import Register
 from candlewick.venues.binance.reports import Reporter
 from candlewick.venues.binance.rest import RestClient
@@ -249,7 +250,7 @@ class Resolver:
         trades = await self._rest.call(
             endpoints.USER_TRADES, {"symbol": symbol, "orderId": order_id}, urgency=Urgency.CLOSE
         )
-        client_id = self._register.client_id_of(order_id) or ""
+        client_id = await owner_of(self._rest, self._register, symbol, order_id, Urgency.CLOSE)
         for trade in sorted(trades, key=lambda trade: trade.id):
             self.reporter.fill(order_id, fill_of_trade(trade, client_id))
 

@@ -11,8 +11,8 @@ from candlewick.models import AccountSnapshot, Fill, Order, Position, PositionSi
 from candlewick.venues.binance import endpoints
 from candlewick.venues.binance.answers import AlgoAnswer, OrderAnswer, PositionRisk, UserTrade
 from candlewick.venues.binance.clock import EventClock
-from candlewick.venues.binance.failures import Code, Refused
 from candlewick.venues.binance.orders import fill_of_trade, listed_algo_order, listed_order
+from candlewick.venues.binance.owners import owner_of
 from candlewick.venues.binance.register import Register
 from candlewick.venues.binance.reports import Reporter
 from candlewick.venues.binance.rest import RestClient
@@ -22,6 +22,8 @@ __all__ = ["SnapshotTaker"]
 
 _FEW = 20  # symbols up to which asking for each is cheaper than asking for all (weight 40)
 _PAGE = 1_000
+_WEEK_MS = 7 * 86_400_000  # what one answer about trades spans at most
+_KEPT_MS = 180 * 86_400_000  # older trades cannot be asked for
 _SIDES = {side.value: side for side in PositionSide}
 
 
@@ -71,7 +73,7 @@ class SnapshotTaker:
         fills: list[Fill] = []
         if since:
             for symbol in self._symbols:
-                fills += await self._fills(symbol, since)
+                fills += await self._fills(symbol, since, time)
             fills.sort(key=lambda fill: (fill.time, fill.trade_id))
         return AccountSnapshot(time, balance.result(), tuple(held), tuple(orders), tuple(fills))
 
@@ -126,21 +128,45 @@ class SnapshotTaker:
                 if trade.time < since or not since:
                     self._register.book(answer.orderId, fill_of_trade(trade, answer.clientOrderId))
 
-    async def _fills(self, symbol: str, since: int) -> list[Fill]:
-        trades: list[UserTrade] = []
-        params: dict[str, str | int] = {"symbol": symbol, "startTime": since, "limit": _PAGE}
-        while True:
-            page = await self._rest.call(endpoints.USER_TRADES, params)
-            trades += page
-            if len(page) < _PAGE:
-                break
-            params = {"symbol": symbol, "fromId": page[-1].id + 1, "limit": _PAGE}
+    async def _fills(self, symbol: str, since: int, now: int) -> list[Fill]:
         fills = []
-        for trade in trades:
-            fill = fill_of_trade(trade, await self._client_id(trade))
+        for trade in await self._trades(symbol, since, now):
+            owner = await owner_of(self._rest, self._register, trade.symbol, trade.orderId)
+            fill = fill_of_trade(trade, owner)
             self._note(trade.orderId, fill)
             fills.append(fill)
         return fills
+
+    async def _trades(self, symbol: str, since: int, now: int) -> list[UserTrade]:
+        """All trades from ``since`` on: a week at a time, as one answer holds no more than that.
+
+        From the first full page on it goes by trade ids, which know no weeks.
+        """
+        trades: list[UserTrade] = []
+        start = max(since, now - _KEPT_MS)
+        while True:
+            params: dict[str, str | int] = {"symbol": symbol, "startTime": start, "limit": _PAGE}
+            is_last = now - start < _WEEK_MS
+            if not is_last:
+                params["endTime"] = start + _WEEK_MS - 1
+            page = await self._rest.call(endpoints.USER_TRADES, params)
+            trades += page
+            if len(page) == _PAGE:
+                return trades + await self._trades_after(symbol, page[-1].id)
+            if is_last:
+                return trades
+            start += _WEEK_MS
+
+    async def _trades_after(self, symbol: str, last: int) -> list[UserTrade]:
+        trades: list[UserTrade] = []
+        while True:
+            page = await self._rest.call(
+                endpoints.USER_TRADES, {"symbol": symbol, "fromId": last + 1, "limit": _PAGE}
+            )
+            trades += page
+            if len(page) < _PAGE:
+                return trades
+            last = page[-1].id
 
     def _note(self, order_id: int, fill: Fill) -> None:
         """A fill of an order of this process that was not told yet is told: its end may follow."""
@@ -148,22 +174,6 @@ class SnapshotTaker:
             self._register.book(order_id, fill)
         elif not self._register.has_trade(order_id, fill.trade_id):
             self._reporter.fill(order_id, fill)
-
-    async def _client_id(self, trade: UserTrade) -> str:
-        """The client id of a trade's order; trades name the exchange's own id only."""
-        known = self._register.client_id_of(trade.orderId)
-        if known is not None:
-            return known
-        try:
-            answer = await self._rest.call(
-                endpoints.QUERY, {"symbol": trade.symbol, "orderId": trade.orderId}
-            )
-        except Refused as error:
-            if error.code != Code.NO_SUCH_ORDER:
-                raise
-            return ""
-        self._register.link(trade.orderId, answer.clientOrderId)
-        return answer.clientOrderId
 
 
 def _position(row: PositionRisk) -> Position:
