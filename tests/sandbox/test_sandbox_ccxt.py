@@ -139,6 +139,32 @@ async def test_it_places_lists_and_cancels_normal_and_conditional_orders(flowing
         assert not account.open_algos()
 
 
+async def test_it_cancels_several_orders_at_once(flowing: Flow) -> None:
+    client = await flowing(table_of(CALM))
+    async with trading(client) as exchange:
+        wanted = [
+            {"symbol": BTC, "type": "limit", "side": "buy", "amount": 0.01, "price": price}
+            for price in (48_900.0, 48_800.0, 48_700.0)
+        ]
+        ids = [order["id"] for order in await exchange.create_orders(wanted)]
+        await exchange.cancel_orders(ids[:2], BTC)
+        assert [order["id"] for order in await exchange.fetch_open_orders(BTC)] == ids[2:]
+
+
+async def test_it_moves_isolated_margin(flowing: Flow) -> None:
+    client = await flowing(table_of(CALM))
+    async with trading(client) as exchange:
+        await exchange.set_margin_mode("isolated", BTC)
+        await exchange.create_order(BTC, "market", "buy", 0.02)
+        assert (await exchange.add_margin(BTC, 50))["amount"] == 50.0
+        assert (await exchange.reduce_margin(BTC, 20))["status"] == "ok"
+        changes = await exchange.fetch_margin_adjustment_history(BTC)
+        assert [(c["type"], c["amount"]) for c in changes[1:]] == [("add", 50.0), ("reduce", 20.0)]
+        (position,) = await exchange.fetch_positions([BTC])
+        assert position["marginMode"] == "isolated"
+        assert (await exchange.fetch_position_adl_rank(BTC))["symbol"] == BTC
+
+
 async def test_it_sees_a_conditional_order_trigger_and_fill(stepped: Start) -> None:
     falling = [*CALM[:3], (50_000.0, 50_000.0, 49_000.0, 49_000.0)]
     async with stepped(table_of(falling)) as client, trading(client) as exchange:

@@ -7,11 +7,13 @@ import time
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 
+from candlewick.models import CandleTable
 from candlewick.sandbox import Limits
 from tests.sandbox.conftest import Flow, Start
-from tests.sandbox.sandbox_client import SYMBOL, Client, Refused, flat, table_of
+from tests.sandbox.sandbox_client import START, SYMBOL, Client, Refused, flat, table_of
 
 PRICE = 50_000.0
 
@@ -277,15 +279,67 @@ async def test_a_countdown_cancels_normal_orders(flowing: Flow) -> None:
 
 
 async def test_good_till_date_ends_at_its_time(stepped: Start) -> None:
-    async with stepped(flat(10)) as client:
+    async with stepped(flat(20)) as client:
         moved = await client.sandbox.step()
-        until = moved.time + 90_000
-        await client.limit("BUY", "0.01", "49000", timeInForce="GTD", goodTillDate=until)
-        await client.sandbox.step()
+        life = {"timeInForce": "GTD", "goodTillDate": moved.time + 690_000}
+        await client.limit("BUY", "0.01", "49000", **life)
+        for kind in ("STOP_MARKET", "STOP"):
+            price = {"price": "48000"} if kind == "STOP" else {}
+            await client.algo("SELL", kind, triggerPrice="49000", quantity="0.01", **life, **price)
+        for _ in range(11):
+            await client.sandbox.step()
         assert await client.ask("GET", "/v1/openOrders", symbol=SYMBOL)
+        assert len(await client.ask("GET", "/v1/openAlgoOrders", symbol=SYMBOL)) == 2
         await client.sandbox.step()
         (order,) = await client.ask("GET", "/v1/allOrders", symbol=SYMBOL)
         assert order["status"] == "EXPIRED"
+        algos = await client.ask("GET", "/v1/allAlgoOrders", symbol=SYMBOL)
+        assert [algo["algoStatus"] for algo in algos] == ["EXPIRED", "EXPIRED"]
+        assert client.sandbox.first.account.exchange.open_orders() == []
+
+
+async def test_what_ends_by_itself_lives_ten_minutes(flowing: Flow) -> None:
+    client = await flowing()
+    order = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT", "quantity": "0.01",
+             "price": "49000", "timeInForce": "GTD"}  # fmt: skip
+    for end in (client.sandbox.now + 590_000, 253_402_300_799_000):
+        assert await client.refused("POST", "/v1/order", goodTillDate=end, **order) == -5040
+
+
+def hourly(count: int) -> CandleTable:
+    """Candles of an hour that do not move."""
+    prices = np.full(count, PRICE)
+    times = START + 3_600_000 * np.arange(count)
+    return CandleTable(SYMBOL, "1h", times, prices, prices, prices, prices, np.full(count, 12.5))
+
+
+async def test_history_comes_a_week_at_a_time(stepped: Start) -> None:
+    day = 86_400_000
+    async with stepped(hourly(24 * 12)) as client:
+        first = (await client.sandbox.step()).time
+        await client.buy("0.01")
+        await client.sandbox.step()
+        while (await client.sandbox.step()).time < first + 10 * day:
+            pass
+        await client.sell("0.01")
+        await client.sandbox.step()
+        orders = client.sandbox.first.account.trades
+        old, new = (trade.id for trade in orders)
+
+        async def trades(**params: Any) -> list[int]:
+            found = await client.ask("GET", "/v1/userTrades", symbol=SYMBOL, **params)
+            return [trade["id"] for trade in found]
+
+        assert await trades() == [new]
+        assert await trades(startTime=first) == [old]
+        assert await trades(startTime=first + 7 * day) == [new]
+        assert await trades(endTime=first + day) == [old]
+        assert await trades(fromId=old) == [old, new]
+        for path in ("userTrades", "allOrders", "allAlgoOrders"):
+            asked = {"symbol": SYMBOL, "startTime": first, "endTime": first + 8 * day}
+            assert await client.refused("GET", f"/v1/{path}", **asked) == -4165
+            asked["endTime"] = first - 1
+            assert await client.refused("GET", f"/v1/{path}", **asked) == -1023
 
 
 # -- conditional orders ---------------------------------------------------------------------------
@@ -348,14 +402,16 @@ ALGO = {"algoType": "CONDITIONAL", "symbol": SYMBOL, "side": "SELL", "type": "ST
         ({"triggerPrice": "49000.05"}, -4014),
         ({"triggerPrice": ""}, -1102),
         ({"quantity": ""}, -1102),
-        ({"closePosition": "true"}, -1106),  # with a quantity
+        ({"closePosition": "true"}, -4137),  # with a quantity
         ({"closePosition": "true", "quantity": "", "reduceOnly": "true"}, -1106),
         ({"type": "STOP"}, -1102),  # without a price
         ({"type": "TRAILING_STOP_MARKET", "triggerPrice": ""}, -1102),
         ({"type": "TRAILING_STOP_MARKET", "callbackRate": "1"}, -1106),
         ({"type": "TRAILING_STOP_MARKET", "triggerPrice": "", "callbackRate": "11"}, -2007),
         ({"callbackRate": "1"}, -1106),
-        ({"workingType": "INDEX"}, -1102),
+        ({"workingType": "INDEX"}, -4031),
+        ({"timeInForce": "GTD"}, -1102),
+        ({"timeInForce": "GTD", "goodTillDate": "5"}, -5040),
         ({"priceMatch": "QUEUE"}, -1130),
     ],
 )

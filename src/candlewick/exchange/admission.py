@@ -75,7 +75,7 @@ def _bad_quantity(book: SymbolBook, order: Order, reduced: bool) -> Refusal | No
     if not quantity > 0.0:
         return -4003, "Quantity less than or equal to zero."
     if quantity < instrument.min_quantity:
-        return -4003, "Quantity less than min quantity."
+        return -4004, "Quantity less than min quantity."
     if not instrument.is_quantity(quantity):
         return -4023, "Quantity not increased by step size."
     if quantity > instrument.max_quantity or (
@@ -97,12 +97,22 @@ def _bad_trigger(book: SymbolBook, order: Order) -> Refusal | None:
     if order.type is TRAILING_STOP_MARKET:
         if not 0.0 < order.callback_rate < 1.0:
             return -2007, "Invalid callBack rate."
-        return None
+        return _activates_at_once(book, order)
     trigger, last = order.trigger_price, book.mark if order.trigger_by is MARK else book.last
     if trigger <= 0.0:
         return -4013, "Price less than min price."
     waits_above = (order.type is STOP_MARKET) is (order.side is BUY)
     if last and (last >= trigger if waits_above else last <= trigger):
+        return -2021, "Order would immediately trigger."
+    return None
+
+
+def _activates_at_once(book: SymbolBook, order: Order) -> Refusal | None:
+    """A trailing stop begins at a better price than the present one, or without naming any."""
+    present = book.mark if order.trigger_by is MARK else book.last
+    if not order.trigger_price or not present:
+        return None
+    if order.side.sign * (order.trigger_price - present) >= 0.0:
         return -2021, "Order would immediately trigger."
     return None
 

@@ -14,6 +14,8 @@ __all__ = ["ENDPOINTS", "cancel", "cancel_algo", "modify", "place", "place_algo"
 
 _MOST_IN_BATCH = 5
 _MOST_HISTORY = 1_000
+_WEEK_MS = 7 * 86_400_000
+_ID_LISTS = ("orderIdList", "orderidlist")  # clients of long ago write it small
 T = TypeVar("T")
 
 
@@ -103,8 +105,9 @@ def modify_batch(call: Call) -> Any:
 
 def cancel_batch(call: Call) -> Any:
     symbol = call.params.need("symbol")
-    if "orderIdList" in call.params:
-        wanted = [{"symbol": symbol, "orderId": x} for x in call.params.json("orderIdList")]
+    by_id = next((name for name in _ID_LISTS if name in call.params), "")
+    if by_id:
+        wanted = [{"symbol": symbol, "orderId": x} for x in call.params.json(by_id)]
     else:
         names = call.params.json("origClientOrderIdList")
         wanted = [{"symbol": symbol, "origClientOrderId": name} for name in names]
@@ -228,18 +231,32 @@ def _page(
     call: Call, rows: list[T], first_name: str, id_of: Callable[[T], int],
     time_of: Callable[[T], int],
 ) -> list[T]:  # fmt: skip
-    """Rows by first id or by time, oldest first, as many as asked for."""
+    """Rows by first id or by time, oldest first, as many as asked for.
+
+    By time it is seven days at most: the first of them where only a start is given, the last
+    where only an end is, or nothing.
+    """
     params = call.params
     limit = params.integer("limit", 500)
     if not 1 <= limit <= _MOST_HISTORY:
         raise ApiError(-1130, name="limit")
-    start, end = params.integer("startTime"), params.integer("endTime")
     first = params.integer(first_name)
+    start, end = params.integer("startTime"), params.integer("endTime")
+    if start and end and start > end:
+        raise ApiError(-1023)
+    if start and end and end - start > _WEEK_MS:
+        raise ApiError(-4165, days=7)
+    if not first and "orderId" not in params:
+        end = end or (start + _WEEK_MS if start else call.world.now)
+        start = start or max(1, end - _WEEK_MS)
+        asked = "startTime" in params
+    else:
+        asked = True
     picked = [
         row for row in rows
         if id_of(row) >= first and time_of(row) >= start and (not end or time_of(row) <= end)
     ]  # fmt: skip
-    return picked[:limit] if start or first else picked[-limit:]
+    return picked[:limit] if asked else picked[-limit:]
 
 
 def _by_symbol(one: int, every: int) -> Callable[[Params], int]:

@@ -28,6 +28,8 @@ _ALGO_LIVES = (*_LIVES, "GTE_GTC")
 _WORKING = ("CONTRACT_PRICE", "MARK_PRICE")
 _RESPONSES = ("ACK", "RESULT")
 _SELF_TRADE = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
+_SHORTEST_LIFE_MS = 600_000  # of orders that end by themselves
+_END_OF_TIME = 253_402_300_799_000
 _BAND = 0.05  # PERCENT_PRICE: how far a limit price may be off
 
 
@@ -69,13 +71,13 @@ class Trading:
         position_side, reduce_only = self._position_side(params, side)
         client_id = params.client_id("newClientOrderId")
         self._no_match(params)
-        params.choice("newOrderRespType", _RESPONSES, "ACK")
+        params.choice("newOrderRespType", _RESPONSES, "ACK", -1136)
         now, number_ = account.around.now, account.around.make_id()
         record = OrderRecord(
             f"o{number_}", number_, client_id or f"sandbox_{number_}", instrument.symbol, side,
             kind, position_side, life, quantity, price, reduce_only, now, now,
             self_trade=params.choice("selfTradePreventionMode", _SELF_TRADE, "EXPIRE_MAKER"),
-            good_till=params.need_integer("goodTillDate") if life == "GTD" else 0,
+            good_till=self._good_till(params, life),
         )  # fmt: skip
         self._is_free(record)
         return record
@@ -158,6 +160,11 @@ class Trading:
             if order.good_till and order.good_till <= now:
                 self.account.exchange.cancel(order.key, order.symbol, now)
                 self.account.end_order(order, "EXPIRED", now)
+        for algo in self.account.open_algos():
+            if algo.good_till and algo.good_till <= now:
+                if not algo.watched:
+                    self.account.exchange.cancel(algo.key, algo.symbol, now)
+                self.account.end_algo(algo, "EXPIRED")
 
     def modify(self, params: Params) -> OrderRecord:
         """Change price and quantity of a resting limit order; it keeps its id."""
@@ -237,16 +244,18 @@ class Trading:
         if trailing and not 0.1 <= callback <= 10.0:
             raise ApiError(-2007, "Invalid callBack rate.")
         position_side, reduce_only = self._position_side(params, side)
+        life = params.choice("timeInForce", _ALGO_LIVES, "GTE_GTC" if close else "GTC", -1115)
         now, number_ = account.around.now, account.around.make_id()
         algo = AlgoRecord(
             f"a{number_}", number_, params.client_id("clientAlgoId") or f"sandbox_{number_}",
             instrument.symbol, side, kind, position_side,
-            params.choice("timeInForce", _ALGO_LIVES, "GTE_GTC" if close else "GTC", -1115),
+            life,
             0.0 if close else self._quantity(instrument, params),
             self._price(instrument, params, "price") if limit else 0.0, trigger, callback,
-            params.choice("workingType", _WORKING, "CONTRACT_PRICE"), close, reduce_only,
+            params.choice("workingType", _WORKING, "CONTRACT_PRICE", -4031), close, reduce_only,
             params.flag("priceProtect"), now, now,
             self_trade=params.choice("selfTradePreventionMode", _SELF_TRADE, "EXPIRE_MAKER"),
+            good_till=self._good_till(params, life),
         )  # fmt: skip
         self._algo_is_free(algo)
         return algo
@@ -254,7 +263,9 @@ class Trading:
     def _algo_combination(self, params: Params, kind: str, close: bool) -> None:
         self._no_match(params)
         if close:
-            self._not_with(params, "quantity", "reduceOnly")
+            if params.amount("quantity"):
+                raise ApiError(-4137)
+            self._not_with(params, "reduceOnly")
             if kind not in ("STOP_MARKET", "TAKE_PROFIT_MARKET"):
                 raise ApiError(-4136, type=kind, close="true")
         if "reduceOnly" in params and not self.settings.algo_reduce_only:
@@ -407,6 +418,15 @@ class Trading:
         if decimals(quantity) > decimals(instrument.step):
             raise ApiError(-1111)
         return quantity
+
+    def _good_till(self, params: Params, life: str) -> int:
+        """When an order with an end of its own ends, market time; 0 for others."""
+        if life != "GTD":
+            return 0
+        end = params.need_integer("goodTillDate") // 1_000 * 1_000  # whole seconds count
+        if not self.account.around.now + _SHORTEST_LIFE_MS < end < _END_OF_TIME:
+            raise ApiError(-5040)
+        return end
 
     def _in_band(self, instrument: Instrument, side: str, price: float) -> None:
         mark = self.account.exchange.book(instrument.symbol).mark

@@ -33,6 +33,7 @@ ERRORS: dict[int, tuple[str, int]] = {
     -1015: ("Too many new orders; current limit is {limit} orders per {span}.", 429),
     -1021: ("Timestamp for this request is outside of the recvWindow.", 400),
     -1022: ("Signature for this request is not valid.", 400),
+    -1023: ("Start time is greater than end time.", 400),
     -1100: ("Illegal characters found in parameter '{name}'; legal range is '{legal}'.", 400),
     -1102: (
         "Mandatory parameter '{name}' was not sent, was empty/null, or malformed.", 400,
@@ -46,6 +47,7 @@ ERRORS: dict[int, tuple[str, int]] = {
     -1121: ("Invalid symbol.", 400),
     -1125: ("This listenKey does not exist.", 400),
     -1130: ("Invalid data sent for a parameter '{name}'.", 400),
+    -1136: ("Invalid newOrderRespType.", 400),
     -2010: ("New order rejected.", 400),
     -2011: ("Unknown order sent.", 400),
     -2013: ("Order does not exist.", 400),
@@ -59,6 +61,7 @@ ERRORS: dict[int, tuple[str, int]] = {
     -4016: ("Limit price can't be higher than {limit}.", 400),
     -4024: ("Limit price can't be lower than {limit}.", 400),
     -4028: ("Leverage {leverage} is not valid", 400),
+    -4031: ("Invalid parameter working type: {value}", 400),
     -4045: ("Reach max stop order limit.", 400),
     -4046: ("No need to change margin type.", 400),
     -4047: ("Margin type cannot be changed if there exists open orders.", 400),
@@ -85,11 +88,18 @@ ERRORS: dict[int, tuple[str, int]] = {
         400,
     ),
     -4136: ("Target strategy invalid for orderType {type}, closePosition {close}", 400),
+    -4137: ("Quantity must be zero with closePosition equals true.", 400),
     -4161: ("Leverage reduction is not supported in Isolated Margin Mode with open positions.",
             400),
+    -4165: ("Maximum time interval is {days} days.", 400),
     -4509: (
         "Time in Force (TIF) GTE can only be used with open positions. Please ensure that"
         " positions are available.",
+        400,
+    ),
+    -5040: (
+        "The goodTillDate timestamp must be greater than the current time plus 600 seconds and"
+        " smaller than 253402300799000.",
         400,
     ),
     -5027: ("No need to modify the order.", 400),
@@ -214,7 +224,7 @@ class Params:
         """One of some words."""
         text = self.values.get(name, default).upper()
         if text not in known:
-            raise ApiError(code, name=name)
+            raise ApiError(code, name=name, value=text)
         return text
 
     def client_id(self, name: str) -> str:
