@@ -36,6 +36,8 @@ ALONE: dict[str, tuple[Fault, ...]] = {
     "cut connections": (Fault(kind=K.CUT, rate=0.03),),
     "a stalled market stream": (Fault(kind=K.STALL, route="market", skip=6, count=1),),
     "a stalled account stream": (Fault(kind=K.STALL, route="private", skip=3, count=1),),
+    "a half-open market stream": (Fault(kind=K.HALF_OPEN, route="market", skip=6, count=1),),
+    "a half-open account stream": (Fault(kind=K.HALF_OPEN, route="private", skip=3, count=1),),
     "a refused account stream": (
         Fault(kind=K.REFUSE_USER_STREAM, count=2),
         Fault(kind=K.CUT, route="private", skip=4, count=1),
@@ -61,9 +63,9 @@ STATES = frozenset((K.REJECT_TRIGGER, K.PARTIAL_FILLS, K.SKEW))
 def mixture(seed: int) -> tuple[Fault, ...]:
     """Some faults at random, rare enough that there is progress."""
     rng = random.Random(seed)
-    chosen = rng.sample([f for group in ALONE.values() for f in group if f.kind is not K.SKEW], 5)
+    chosen = rng.sample([f for group in ALONE.values() for f in group], 5)
     return tuple(
-        f if f.count or f.kind is K.PARTIAL_FILLS
+        f if f.count or f.kind in STATES
         else msgspec.structs.replace(f, rate=rng.uniform(0.01, 0.1))
         for f in chosen
     )  # fmt: skip
