@@ -71,7 +71,8 @@ class Notifier:
             return
         self._last[key] = now
         notice = msgspec.structs.replace(notice, repeated=self._held_back.pop(key, 0))
-        _log.log(_LEVELS[notice.severity], "%s: %s", notice.title, notice.text)
+        told = f"{notice.title}: {notice.text}" if notice.text else notice.title
+        _log.log(_LEVELS[notice.severity], "%s", told)
         for sender, waiting in self._queues:
             try:
                 waiting.put_nowait(notice)
