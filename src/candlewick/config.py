@@ -24,6 +24,11 @@ from candlewick.risk import RiskSettings
 __all__ = ["Config", "commented_toml", "load_config", "parse_config"]
 
 
+_DAY_S = 86_400.0
+_MOST_LEVERAGE = 125
+_MOST_MIB = 1_024
+
+
 class StrategyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which strategy runs, with which parameters."""
 
@@ -54,6 +59,9 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ConfigError(
                     f"data.symbols: {symbol!r} is no symbol; write it as the exchange does: BTCUSDT"
                 )
+        names = [symbol.upper() for symbol in self.symbols]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"data.symbols: a symbol occurs twice in {', '.join(names)}")
         if self.candles < 0:
             raise ConfigError(f"data.candles {self.candles!r} must not be negative; 0 means all")
         if self.seed < 0:
@@ -73,6 +81,18 @@ class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     margin_type: MarginType = MarginType.CROSS
     funding_rate: float = 0.0
     funding: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.cash < 1e15:
+            raise ConfigError(f"account.cash {self.cash!r} must be positive")
+        for name in ("fee_taker", "fee_maker"):
+            fee = getattr(self, name)
+            if fee is not None and not -0.01 <= fee <= 0.1:
+                raise ConfigError(f"account.{name} {fee!r} must be a fraction, as 0.0005")
+        try:
+            _ = self.exchange
+        except ConfigError as error:
+            raise ConfigError(f"account.{error}") from None
 
     @property
     def exchange(self) -> ExchangeSettings:
@@ -99,6 +119,22 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_timeout_s: float = 10.0
     cleanup_timeout_s: float = 60.0
     reconcile_every_s: float = 30.0
+    connect_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("drain_timeout_s", 0.1),
+            ("cleanup_timeout_s", 0.1),
+            ("reconcile_every_s", 0.1),
+            ("connect_timeout_s", 0.0),
+        ):
+            seconds = getattr(self, name)
+            if not least <= seconds <= _DAY_S:
+                raise ConfigError(f"run.{name} {seconds!r} must be from {least:g} to {_DAY_S:g} s")
+        if not 0 <= self.leverage <= _MOST_LEVERAGE:
+            raise ConfigError(
+                f"run.leverage {self.leverage!r} must be from 1 to {_MOST_LEVERAGE}; 0 leaves it"
+            )
 
 
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +143,14 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: str = "journal"
     durability: Literal["async", "sync"] = "async"
     segment_mb: int = 16
+
+    def __post_init__(self) -> None:
+        if not self.directory:
+            raise ConfigError("journal.directory is empty: name a folder")
+        if not 1 <= self.segment_mb <= _MOST_MIB:
+            raise ConfigError(
+                f"journal.segment_mb {self.segment_mb!r} must be from 1 to {_MOST_MIB}"
+            )
 
 
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,6 +195,7 @@ _COMMENTS = {
     "run.switch_to_one_way": "switch an account in hedge mode, as a whole, to one-way mode",
     "run.cleanup_timeout_s": "how long positions are tried to be closed at the end, seconds",
     "run.reconcile_every_s": "time between two comparisons with the exchange's account, seconds",
+    "run.connect_timeout_s": "how long an exchange that does not answer at the start is asked, s",
     "run.on_stop": "flatten: close positions; keep: leave them with their stops; tighten: the same,"
     " with the stops nearer",
     "run.drain_timeout_s": "how long queued events may take at the end, seconds",
@@ -226,6 +271,10 @@ def _check_keys(values: Mapping[str, Any], struct: type[msgspec.Struct], where: 
         if key not in struct.__struct_fields__:
             what = "key" if where else "section"
             known = struct.__struct_fields__
+            if sections := [s for s in known if not where and key in _keys_of(s)]:
+                raise ConfigError(
+                    f"{key!r} is a key of [{'] or ['.join(sections)}]: write it there"
+                )
             raise ConfigError(
                 f"unknown {what} {name!r}{nearest(key, known)} (known: {', '.join(known)})"
             )
@@ -234,6 +283,11 @@ def _check_keys(values: Mapping[str, Any], struct: type[msgspec.Struct], where: 
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{name!r} is a section: write [{name}] and its keys below")
             _check_keys(value, inner, f"{name}.")
+
+
+def _keys_of(section: str) -> tuple[str, ...]:
+    """The keys of a section."""
+    return getattr(Config(), section).__struct_fields__  # type: ignore[no-any-return]
 
 
 def _readable(error: msgspec.ValidationError) -> str:

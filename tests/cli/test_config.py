@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from candlewick.cli.main import run_command
 from candlewick.config import Config, commented_toml, load_config, parse_config
 from candlewick.errors import ConfigError
 
@@ -43,6 +45,50 @@ def test_a_bad_value_is_named_with_what_is_wrong(values: dict[str, Any], words: 
         parse_config(values)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("account", "cash", -5.0), ("account", "leverage", 500), ("account", "slippage_bps", nan),
+        ("account", "funding_rate", 5.0), ("account", "fee_taker", 5.0),
+        ("run", "leverage", -3), ("run", "drain_timeout_s", 0.0), ("run", "cleanup_timeout_s", nan),
+        ("run", "reconcile_every_s", 0.0), ("run", "connect_timeout_s", -1.0),
+        ("journal", "directory", ""), ("journal", "segment_mb", 0),
+    ],
+)  # fmt: skip
+def test_a_value_that_no_run_can_use_is_refused_with_the_name_of_its_key(
+    section: str, key: str, value: Any
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^{section}\.{key} "):
+        parse_config({section: {key: value}})
+
+
+def test_a_key_outside_its_section_is_told_where_it_belongs() -> None:
+    with pytest.raises(ConfigError, match=r"^'venue' is a key of \[run\]: write it there$"):
+        parse_config({"venue": "paper"})
+    with pytest.raises(ConfigError, match=r"is a key of \[run\] or \[account\]: write"):
+        parse_config({"leverage": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[run]\nvenue = "sandbx"', "unknown venue 'sandbx'; did you mean 'sandbox'?"),
+        ('[run]\nrest = "http://x"', "--rest and --ws belong together"),
+        ('[run]\nvenue = "paper"\n[account]\nfunding_rate = 0.001', "leave it 0"),
+        ('[run]\nkeys_file = "none.keys"', "none.keys"),
+        ('[data]\nsymbols = ["BTCUSDT", "btcusdt"]', "a symbol occurs twice"),
+        ("[strategy]\nparams = { fast = 0 }", "SmaCross: fast=0 must be at least 1"),
+    ],
+)
+def test_config_check_refuses_what_a_run_would_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    assert run_command(["config", "check", str(file)]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_whole_numbers_are_taken_for_floats() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
+import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +18,28 @@ from candlewick.cli.main import run_command
 from candlewick.errors import ExitCode
 from tests.venues.fake_exchange import KEY, SECRET, FakeExchange, Json, Refusal, symbol_info
 
+Elsewhere = Callable[[Coroutine[Any, Any, None]], None]
 Spoil = Callable[[FakeExchange], Any]
 
 
 @pytest.fixture
-def exchange() -> Iterator[FakeExchange]:
-    """A server in a thread of its own, as the command has an event loop of its own."""
-    served, loop = FakeExchange(), asyncio.new_event_loop()
+def elsewhere() -> Iterator[Elsewhere]:
+    """Runs coroutines in a thread of its own, as the command has an event loop of its own."""
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="exchange")
     thread.start()
-    asyncio.run_coroutine_threadsafe(served.start(), loop).result(20)
-    yield served
-    asyncio.run_coroutine_threadsafe(served.stop(), loop).result(20)
+    yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(20)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(20)
     loop.close()
+
+
+@pytest.fixture
+def exchange(elsewhere: Elsewhere) -> Iterator[FakeExchange]:
+    served = FakeExchange()
+    elsewhere(served.start())
+    yield served
+    elsewhere(served.stop())
 
 
 def refuse(method: str, path: str, status: int, code: int, **headers: str) -> Spoil:
@@ -124,7 +134,8 @@ def test_a_refusal_ends_the_run_before_it_begins(
     assert not exchange.seen("POST", "/fapi/v1/order")
     lines = [json.loads(line) for file in (tmp_path / "journal").glob("*.jsonl")
              for line in file.read_bytes().rstrip(b"\0").splitlines()]  # fmt: skip
-    assert lines[-1]["type"] == "journal_closed"
+    kinds = [line["type"] for line in lines]  # none where it was refused before all else
+    assert kinds[-1:] in ([], ["journal_closed"])
 
 
 @pytest.mark.parametrize(
@@ -155,8 +166,58 @@ def test_an_exchange_that_is_not_there(
     monkeypatch.setenv("CANDLEWICK_API_SECRET", SECRET)
     nobody = FakeExchange()
     nobody.port = 9
-    assert run(nobody, tmp_path) == ExitCode.VENUE_REFUSED
-    assert "ClientConnectorError" in capsys.readouterr().err
+    patience = "[run]\nconnect_timeout_s = 0.5\n"
+    assert run(nobody, tmp_path, patience) == ExitCode.VENUE_REFUSED
+    told = capsys.readouterr().err
+    assert "no connection to 127.0.0.1 (Connect call failed" in told
+    assert "given up after 0.5 s (run.connect_timeout_s): check the network" in told
+    assert not (tmp_path / "journal").exists(), "nothing was begun"
+
+
+class AtTheFirstWarning(logging.Handler):
+    """Does something when it is told for the first time that there is no connection."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._then: Callable[[], None] | None = then
+
+    def emit(self, record: logging.LogRecord) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    def __enter__(self) -> None:
+        logging.getLogger("candlewick.cli.reaching").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("candlewick.cli.reaching").removeHandler(self)
+
+
+def test_an_exchange_that_can_be_reached_late_is_waited_for(
+    exchange: FakeExchange, elsewhere: Elsewhere, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CANDLEWICK_API_KEY", KEY)
+    monkeypatch.setenv("CANDLEWICK_API_SECRET", SECRET)
+    exchange.dual = True  # which ends the run as soon as it has been reached
+    elsewhere(exchange.stop())
+    with AtTheFirstWarning(lambda: elsewhere(exchange.start(exchange.port))):
+        assert run(exchange, tmp_path) == ExitCode.VENUE_REFUSED
+    told = capsys.readouterr().err
+    assert "; it is tried again for" in told
+    assert "hedge mode" in told
+
+
+def test_ctrl_c_ends_the_waiting_for_an_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANDLEWICK_API_KEY", KEY)
+    monkeypatch.setenv("CANDLEWICK_API_SECRET", SECRET)
+    nobody = FakeExchange()
+    nobody.port = 9
+    with AtTheFirstWarning(lambda: os.kill(os.getpid(), signal.SIGINT)):
+        assert run(nobody, tmp_path) == ExitCode.INTERRUPTED
+    assert not (tmp_path / "journal").exists()
 
 
 def test_the_account_is_brought_to_what_the_configuration_says(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from candlewick.cli.venues import check_venue, keys_of
 from candlewick.config import commented_toml, load_config
 from candlewick.errors import ConfigError
 from candlewick.strategies import build_strategy, load_strategy
@@ -41,6 +42,12 @@ def check(
 ) -> None:
     """Check keys, types and limits, the strategy with its parameters, and that the files exist."""
     config = load_config(path)
+    try:
+        check_venue(config, real_money=True)
+        if config.run.keys_file:
+            keys_of(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     build_strategy(load_strategy(config.strategy.name), config.strategy.params)
     rates = [name.rpartition("=")[2] for name in config.account.funding]
     for key, names in (("data.files", config.data.files), ("account.funding", rates)):

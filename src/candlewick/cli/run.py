@@ -19,6 +19,7 @@ from candlewick.bus import LoopStalledError
 from candlewick.cli import options
 from candlewick.cli.backtest import account
 from candlewick.cli.display import show
+from candlewick.cli.reaching import wait_for_exchange
 from candlewick.cli.signals import StopSignals
 from candlewick.cli.summary import console_for, print_summary
 from candlewick.cli.venues import (
@@ -29,6 +30,7 @@ from candlewick.cli.venues import (
     is_embedded,
     opened,
     place_of,
+    server_of,
 )
 from candlewick.config import Config
 from candlewick.errors import ConfigError, ExitCode
@@ -221,6 +223,7 @@ async def _run_network(
     strategy: Strategy, where: Place, settings: Config, terminal: Terminal
 ) -> Outcome:
     terminal.signals.begin()
+    await wait_for_exchange(server_of(settings), settings.run.connect_timeout_s, terminal.signals)
     run_id, news = new_run_id(), JournalNews()
     # realtime: allow RT101 - nothing else runs before the journal is open
     with _journal(settings, run_id, news) as journal:

@@ -71,6 +71,10 @@ class StopSignals:
         for name in early:
             stop(name)
 
+    def hand_back(self) -> None:
+        """Nobody takes them for now: those that come wait for the next one who does."""
+        self._stop = None
+
     @property
     def came(self) -> bool:
         """True when one has come that nobody has taken yet."""

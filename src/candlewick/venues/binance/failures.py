@@ -88,9 +88,13 @@ def reason_of(error: BaseException) -> str:
     """Why a connection failed, as far as that is known, without the URL."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    name, host = type(error).__name__, getattr(error, "host", None)
     cause = getattr(error, "strerror", None)
-    detail = f" ({cause})" if isinstance(cause, str) and cause else ""
-    return f"{type(error).__name__}{detail}"
+    if not isinstance(cause, str):
+        cause = ""
+    if isinstance(host, str) and host:
+        return f"no connection to {host} ({cause or name})"
+    return f"{name} ({cause})" if cause else name
 
 
 def is_unknown(status: int, code: int) -> bool:

@@ -15,7 +15,7 @@ from candlewick.venues.binance.rest import RestClient
 from candlewick.venues.binance.settings import BinanceSettings
 from candlewick.venues.binance.tally import Tally
 
-__all__ = ["CandleSource", "candle_source"]
+__all__ = ["CandleSource", "ask_time", "candle_source"]
 
 _MOST = 1_000  # rows of one answer, at the weight of 5
 _GAP = 99  # rows of one answer, at the weight of 1
@@ -110,6 +110,16 @@ def _weight(limit: str | int) -> int:
         if int(limit) < below:
             return weight
     return 10
+
+
+async def ask_time(settings: BinanceSettings) -> int:
+    """Ask the exchange for its time, UTC ms: it needs neither keys nor a venue.
+
+    Raises VenueError where it cannot be reached, or does not answer.
+    """
+    clock, tally = ServerClock(), Tally()
+    async with RestClient(settings, None, clock, Limits(settings, clock), tally) as rest:
+        return (await rest.call(endpoints.TIME, weight=0)).serverTime
 
 
 @asynccontextmanager
