@@ -192,6 +192,7 @@ async def life(client: Client) -> dict[tuple[str, str], list[Json]]:
                  "v1/multiAssetsMargin", "v1/income", "v1/rateLimit/order",
                  "v1/feeBurn"):  # fmt: skip
         await ask("GET", f"/fapi/{path}")
+    await ask("POST", "/fapi/v1/feeBurn", feeBurn="true")
     await ask("POST", "/fapi/v1/leverage", symbol=SYMBOL, leverage=10)
     return answers
 

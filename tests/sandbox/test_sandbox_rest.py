@@ -306,6 +306,49 @@ async def test_what_ends_by_itself_lives_ten_minutes(flowing: Flow) -> None:
         assert await client.refused("POST", "/v1/order", goodTillDate=end, **order) == -5040
 
 
+async def test_a_maker_rests_at_the_best_price_of_his_side(flowing: Flow) -> None:
+    client = await flowing()
+    best = await client.public("/v1/ticker/bookTicker", symbol=SYMBOL)
+    assert float(best["bidPrice"]) < PRICE < float(best["askPrice"])
+    for side, name in (("BUY", "bidPrice"), ("SELL", "askPrice")):
+        placed = await client.limit(side, "0.01", best[name], timeInForce="GTX")
+        assert placed["status"] == "NEW"
+        assert await client.refused(
+            "POST", "/v1/order", symbol=SYMBOL, side="SELL" if side == "BUY" else "BUY",
+            type="LIMIT", quantity="0.01", price=best[name], timeInForce="GTX",
+        ) == -5022  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("side", "mode", "price"),
+    [
+        ("BUY", "QUEUE", 49_999.9),
+        ("BUY", "QUEUE_5", 49_999.5),
+        ("SELL", "QUEUE_20", 50_002.0),
+        ("BUY", "OPPONENT", 50_000.1),
+        ("SELL", "OPPONENT_10", 49_999.0),
+    ],
+)
+async def test_the_exchange_picks_a_price_of_the_book(
+    flowing: Flow, side: str, mode: str, price: float
+) -> None:
+    client = await flowing()
+    order = {"symbol": SYMBOL, "side": side, "type": "LIMIT", "quantity": "0.01",
+             "timeInForce": "GTC", "priceMatch": mode}  # fmt: skip
+    placed = await client.ask("POST", "/v1/order", newOrderRespType="RESULT", **order)
+    assert (float(placed["price"]), placed["priceMatch"]) == (price, mode)
+    assert placed["status"] == ("NEW" if "QUEUE" in mode else "FILLED")
+    assert await client.refused("POST", "/v1/order", price="50000", **order) == -1106
+
+
+async def test_whether_bnb_pays_fees_is_kept(flowing: Flow) -> None:
+    client = await flowing()
+    await client.ask("POST", "/v1/feeBurn", feeBurn="true")
+    assert await client.ask("GET", "/v1/feeBurn") == {"feeBurn": True}
+    assert (await client.ask("GET", "/v2/account"))["feeBurn"] is True
+    assert (await client.ask("GET", "/v1/apiTradingStatus"))["indicators"] == {}
+
+
 def hourly(count: int) -> CandleTable:
     """Candles of an hour that do not move."""
     prices = np.full(count, PRICE)
@@ -335,6 +378,9 @@ async def test_history_comes_a_week_at_a_time(stepped: Start) -> None:
         assert await trades(startTime=first + 7 * day) == [new]
         assert await trades(endTime=first + day) == [old]
         assert await trades(fromId=old) == [old, new]
+        fees = [{r["tradeId"] for r in await client.ask("GET", "/v1/income", **asked)}
+                for asked in ({}, {"startTime": first})]  # fmt: skip
+        assert fees == [{str(new)}, {str(old), str(new)}]
         for path in ("userTrades", "allOrders", "allAlgoOrders"):
             asked = {"symbol": SYMBOL, "startTime": first, "endTime": first + 8 * day}
             assert await client.refused("GET", f"/v1/{path}", **asked) == -4165

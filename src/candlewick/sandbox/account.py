@@ -83,6 +83,7 @@ class Account:
         self.amendments: list[Amendment] = []
         self.margin_changes: list[MarginChange] = []
         self.reject_triggers = 0
+        self.fee_burn = False  # whether BNB should pay the fees; there is none
         self.changed = around.now  # when the wallet last changed; never 0 for a wallet with money
         self._tell = tell
         self._by_key: dict[str, OrderRecord | AlgoRecord] = {}

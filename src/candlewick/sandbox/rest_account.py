@@ -28,6 +28,7 @@ __all__ = [
 
 _NONE = "0"
 _MOST_HISTORY = 1_000
+_WEEK_MS = 7 * 86_400_000
 _ADD, _REDUCE = 1, 2  # the types of a change of margin
 
 
@@ -132,7 +133,7 @@ def account(call: Call) -> Any:
     }  # fmt: skip
     return {
         "feeTier": 0,
-        "feeBurn": False,
+        "feeBurn": call.client.account.fee_burn,
         "canTrade": True,
         "canDeposit": True,
         "canWithdraw": True,
@@ -268,7 +269,8 @@ def most_notional(book: SymbolBook) -> float:
 def income(call: Call) -> Any:
     params = call.params
     symbol, kind = params.text("symbol"), params.text("incomeType")
-    start, end = params.integer("startTime"), params.integer("endTime")
+    asked, end = params.integer("startTime"), params.integer("endTime")
+    start = asked if asked or end else call.world.now - _WEEK_MS
     limit = min(max(params.integer("limit", 100), 1), _MOST_HISTORY)
     rows = [
         income_answer(entry)
@@ -278,7 +280,7 @@ def income(call: Call) -> Any:
         and entry.time >= start
         and (not end or entry.time <= end)
     ]
-    return rows[:limit] if start else rows[-limit:]
+    return rows[:limit] if asked else rows[-limit:]
 
 
 def _place(call: Call, symbol: str, side: PositionSide) -> int:

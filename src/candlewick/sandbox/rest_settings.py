@@ -9,7 +9,7 @@ from candlewick.sandbox import events
 from candlewick.sandbox.calls import Call, Endpoint, Security
 from candlewick.sandbox.rest_account import books, most_notional
 from candlewick.sandbox.settings import told_limit
-from candlewick.sandbox.wire import ApiError, number
+from candlewick.sandbox.wire import ApiError, Params, number
 
 __all__ = ["ENDPOINTS", "close_key", "prolong_key", "start_key"]
 
@@ -145,7 +145,19 @@ def order_limits(call: Call) -> Any:
 
 
 def fee_burn(call: Call) -> Any:
-    return {"feeBurn": False}
+    return {"feeBurn": call.client.account.fee_burn}
+
+
+def change_fee_burn(call: Call) -> Any:
+    """Fees would be paid in BNB where there is some; here there is none."""
+    call.params.need("feeBurn")
+    call.client.account.fee_burn = call.params.flag("feeBurn")
+    return DONE
+
+
+def trading_status(call: Call) -> Any:
+    """Nobody is locked out for trading badly."""
+    return {"indicators": {}, "updateTime": call.world.now}
 
 
 # -- listen keys -----------------------------------------------------------------------------------
@@ -172,6 +184,10 @@ def close_key(call: Call) -> Any:
     return {}
 
 
+def _status_weight(params: Params) -> int:
+    return 1 if "symbol" in params else 10
+
+
 _SIGNED, _KEY = Security.SIGNED, Security.KEY
 
 ENDPOINTS = [
@@ -187,6 +203,8 @@ ENDPOINTS = [
     Endpoint("GET", "/fapi/v1/commissionRate", commission, 20, _SIGNED),
     Endpoint("GET", "/fapi/v1/rateLimit/order", order_limits, 1, _SIGNED),
     Endpoint("GET", "/fapi/v1/feeBurn", fee_burn, 30, _SIGNED),
+    Endpoint("POST", "/fapi/v1/feeBurn", change_fee_burn, 1, _SIGNED),
+    Endpoint("GET", "/fapi/v1/apiTradingStatus", trading_status, _status_weight, _SIGNED),
     Endpoint("POST", "/fapi/v1/listenKey", start_key, 1, _KEY),
     Endpoint("PUT", "/fapi/v1/listenKey", prolong_key, 1, _KEY),
     Endpoint("DELETE", "/fapi/v1/listenKey", close_key, 1, _KEY),

@@ -39,8 +39,9 @@ class PublicTrade:
 class SymbolMarket:
     """What everybody can see of one contract.
 
-    The order book is made up around the last price: it moves with the market, its update ids
-    form an unbroken chain, and nothing trades against it.
+    The order book is made up around the last price, from a tick below and a tick above on: an order
+    at the best price of its own side rests. It moves with the market, its update ids form an
+    unbroken chain, and nothing trades against it.
     """
 
     def __init__(self, instrument: Instrument, interval: str, funding_hours: int) -> None:
@@ -186,7 +187,7 @@ class SymbolMarket:
 
     def best(self) -> tuple[str, str, str, str]:
         """Best bid and its quantity, best ask and its quantity."""
-        bid, ask = self._level(0, -1), self._level(1, 1)
+        bid, ask = self._level(1, -1), self._level(1, 1)
         return (*bid, *ask)
 
     def book_ticker(self, now: int) -> dict[str, Any]:
@@ -218,7 +219,7 @@ class SymbolMarket:
     def levels(self, count: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """The best ``count`` bids and asks, best first."""
         count = min(count, _LEVELS)
-        bids = [self._level(distance, -1) for distance in range(count)]
+        bids = [self._level(distance, -1) for distance in range(1, count + 1)]
         asks = [self._level(distance, 1) for distance in range(1, count + 1)]
         positive = [level for level in bids if float(level[0]) > 0.0]
         return positive, asks

@@ -30,6 +30,10 @@ _RESPONSES = ("ACK", "RESULT")
 _SELF_TRADE = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
 _SHORTEST_LIFE_MS = 600_000  # of orders that end by themselves
 _END_OF_TIME = 253_402_300_799_000
+_MATCHES = (
+    "NONE", "OPPONENT", "OPPONENT_5", "OPPONENT_10", "OPPONENT_20",
+    "QUEUE", "QUEUE_5", "QUEUE_10", "QUEUE_20",
+)  # fmt: skip
 _BAND = 0.05  # PERCENT_PRICE: how far a limit price may be off
 
 
@@ -63,14 +67,15 @@ class Trading:
         if kind == "LIMIT":
             params.need("timeInForce")
             life = params.choice("timeInForce", _LIVES, "", -1115)
-            price = self._price(instrument, params, "price")
+            price = self._matched(instrument, params, side)
+            price = price or self._price(instrument, params, "price")
             self._in_band(instrument, side, price)
         else:
             self._not_with(params, "price", "timeInForce")
+            self._no_match(params)
         quantity = self._quantity(instrument, params)
         position_side, reduce_only = self._position_side(params, side)
         client_id = params.client_id("newClientOrderId")
-        self._no_match(params)
         params.choice("newOrderRespType", _RESPONSES, "ACK", -1136)
         now, number_ = account.around.now, account.around.make_id()
         record = OrderRecord(
@@ -78,6 +83,7 @@ class Trading:
             kind, position_side, life, quantity, price, reduce_only, now, now,
             self_trade=params.choice("selfTradePreventionMode", _SELF_TRADE, "EXPIRE_MAKER"),
             good_till=self._good_till(params, life),
+            price_match=params.text("priceMatch", "NONE"),
         )  # fmt: skip
         self._is_free(record)
         return record
@@ -396,6 +402,20 @@ class Trading:
     def _no_match(params: Params) -> None:
         if params.text("priceMatch", "NONE") != "NONE":
             raise ApiError(-1130, name="priceMatch")
+
+    def _matched(self, instrument: Instrument, params: Params, side: str) -> float:
+        """The price of a level of the book that the exchange is to pick; 0.0 for none."""
+        mode = params.choice("priceMatch", _MATCHES, "NONE", -1130)
+        if mode == "NONE":
+            return 0.0
+        if "price" in params:
+            raise ApiError(-1106, name="price")
+        way, _, level = mode.partition("_")
+        below = (way == "QUEUE") == (side == "BUY")
+        distance = int(level or 1) * instrument.tick * (-1.0 if below else 1.0)
+        return instrument.nearest_price(
+            self.account.exchange.book(instrument.symbol).last + distance
+        )
 
     @staticmethod
     def _price(instrument: Instrument, params: Params, name: str, must: bool = True) -> float:
