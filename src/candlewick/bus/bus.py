@@ -7,14 +7,22 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
 
 from candlewick.bus.activity import Activity
 from candlewick.bus.loop_worker import LoopWorker
 from candlewick.bus.reports import BusReport, HandlerInfo, Mode, Overflow, ReportKind
 from candlewick.bus.routes import Route
-from candlewick.bus.subscription import Handler, Subscription, Worker, is_coroutine_function
+from candlewick.bus.subscription import (
+    Handler,
+    Subscription,
+    Worker,
+    check_handler,
+    is_coroutine_function,
+)
 from candlewick.bus.thread import ThreadWorker
-from candlewick.errors import CandlewickError, ConfigError
+from candlewick.errors import CandlewickError, ConfigError, nearest
 from candlewick.models import Event, EventKind
 
 __all__ = ["BusStoppedError", "EventBus"]
@@ -81,12 +89,14 @@ class EventBus:
                 others are given.
 
         Raises:
-            ConfigError: a name that is taken, a mode that does not fit, or "conflate" for events
-                of which each one matters.
+            ConfigError: a name that is taken, a kind, mode or policy that there is not, a mode
+                that does not fit, a function that would do nothing, or "conflate" for events of
+                which each one matters.
         """
-        kinds = [EventKind(kind)] if isinstance(kind, str) else [EventKind(k) for k in kind]
-        overflow, mode = Overflow(overflow), Mode(mode)
         name = name or str(getattr(handler, "__qualname__", type(handler).__name__))
+        check_handler(handler, name)
+        kinds = [_one_of(EventKind, k, name) for k in ([kind] if isinstance(kind, str) else kind)]
+        overflow, mode = _one_of(Overflow, overflow, name), _one_of(Mode, mode, name)
         if name in self._subscriptions:
             raise ConfigError(f"the bus has a subscriber {name!r} already; give another name")
         if not kinds or queue_size < 1:
@@ -366,6 +376,18 @@ class EventBus:
     def _report_stuck(self, names: Sequence[str]) -> None:
         message = f"still running, and left behind: {', '.join(names)}"
         self.report(BusReport(ReportKind.HANDLER_SLOW, names[0], message))
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _one_of(choices: type[_Choice], value: str, name: str) -> _Choice:
+    try:
+        return choices(value)
+    except ValueError:
+        known = [str(choice) for choice in choices]
+        hint = nearest(str(value), known) or f"; choose one of {', '.join(known)}"
+        raise ConfigError(f"{name}: there is no {choices.__name__} {value!r}{hint}") from None
 
 
 def _by_kind(events: Iterable[Event]) -> Counter[str]:

@@ -9,7 +9,7 @@ from time import perf_counter_ns
 
 from candlewick.bus.activity import Activity
 from candlewick.bus.reports import BusReport, ReportKind
-from candlewick.bus.subscription import Subscription
+from candlewick.bus.subscription import Subscription, name_of, refuse_awaitable
 from candlewick.models import Event
 
 __all__ = ["LoopWorker"]
@@ -85,10 +85,14 @@ class LoopWorker:
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
         """Make an end known that nobody has asked for."""
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
+        if task.cancelled():
+            cause = "" if self._stopping else "it was cancelled"
+        else:
+            error = task.exception()
+            cause = "" if error is None else name_of(error)
+        if cause:
             name = self._subscription.name
-            message = f"the worker of {name} has ended: {error!r}; its events are not handled"
+            message = f"the worker of {name} has ended: {cause}; its events are not handled"
             self._subscription.report(BusReport(ReportKind.HANDLER_FAILED, name, message))
 
     async def _run(self) -> None:
@@ -155,7 +159,9 @@ class LoopWorker:
                     left -= 1
                     subscription.current = event = take()
                     try:
-                        handler(event)
+                        result = handler(event)
+                        if result is not None:
+                            refuse_awaitable(result)
                     except Exception as error:  # noqa: BLE001 - a handler may raise anything
                         subscription.report(subscription.failed_on(event, error))
                     subscription.handled += 1

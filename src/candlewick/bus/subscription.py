@@ -13,10 +13,19 @@ from typing import Any, Protocol
 from candlewick.bus.pending import Fifo, Newest, Pending
 from candlewick.bus.reports import BusReport, HandlerInfo, Mode, Overflow, ReportKind
 from candlewick.bus.routes import Route
-from candlewick.errors import CandlewickError
+from candlewick.errors import CandlewickError, ConfigError
 from candlewick.models import Event, EventKind
 
-__all__ = ["Handler", "QueueFullError", "Subscription", "Worker", "is_coroutine_function"]
+__all__ = [
+    "Handler",
+    "QueueFullError",
+    "Subscription",
+    "Worker",
+    "check_handler",
+    "is_coroutine_function",
+    "name_of",
+    "refuse_awaitable",
+]
 
 Handler = Callable[[Event], Awaitable[None] | None]
 
@@ -239,7 +248,7 @@ class Subscription:
         return BusReport(
             ReportKind.HANDLER_FAILED,
             self.name,
-            f"{self.name} raised {error!r} on {event.kind}",
+            f"{self.name} raised {name_of(error)} on {event.kind}",
             {"kind": str(event.kind), "sequence": event.sequence, "where": _where(error)},
         )
 
@@ -304,6 +313,32 @@ def is_coroutine_function(handler: Any) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
         getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
     )
+
+
+def check_handler(handler: Any, name: str) -> None:
+    """Raise ConfigError for what cannot handle an event, or would do nothing when it is called."""
+    if not callable(handler):
+        raise ConfigError(f"{name}: {handler!r} cannot be called; give a function")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise ConfigError(f"{name}: a function with `yield` does nothing when it is called")
+
+
+def refuse_awaitable(result: object) -> None:
+    """Raise TypeError where a plain handler has returned what it should have awaited."""
+    if hasattr(result, "__await__"):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(
+            f"a {type(result).__name__} came back, which nobody awaits: subscribe an async def"
+        )
+
+
+def name_of(error: BaseException) -> str:
+    """The error as a text; its own code may fail on that."""
+    try:
+        return repr(error)
+    except Exception as another:  # noqa: BLE001 - a broken __repr__ must not end a worker
+        return f"{type(error).__name__} (whose repr raises {type(another).__name__})"
 
 
 def _where(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from candlewick.bus.activity import Activity
-from candlewick.bus.subscription import Subscription
+from candlewick.bus.subscription import Subscription, refuse_awaitable
 
 __all__ = ["ThreadWorker"]
 
@@ -98,7 +98,9 @@ class ThreadWorker:
                         break
                 count += 1
                 try:
-                    handler(event)
+                    result = handler(event)
+                    if result is not None:
+                        refuse_awaitable(result)
                 except BaseException as error:  # noqa: BLE001 - nothing may end this thread
                     report = subscription.failed_on(event, error)
                     if report is not None:
