@@ -17,6 +17,7 @@ __all__ = [
     "ValidationError",
     "VenueError",
     "nearest",
+    "repr_of",
 ]
 
 
@@ -82,3 +83,11 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def repr_of(error: BaseException) -> str:
+    """Return ``repr(error)``; the code of other people's errors may raise on that in its turn."""
+    try:
+        return repr(error)
+    except Exception as another:  # noqa: BLE001 - what follows from the error matters the more
+        return f"{type(error).__name__} (whose repr raised {type(another).__name__})"

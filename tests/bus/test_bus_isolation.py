@@ -60,7 +60,7 @@ async def test_an_error_that_cannot_be_shown_ends_no_worker(
     assert await bus.drain(30.0) == {}
     assert bus.handlers()[0].failed == 3
     (report,) = reports
-    assert "h raised UnspeakableError (whose repr raises RuntimeError)" in report.message
+    assert "h raised UnspeakableError (whose repr raised RuntimeError)" in report.message
 
 
 @pytest.mark.parametrize("mode", ["inline", "thread"])

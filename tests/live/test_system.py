@@ -17,6 +17,7 @@ from candlewick.data import Market, load_market
 from candlewick.engine import EngineState, StateChanged, StopPolicy
 from candlewick.errors import ExitCode
 from candlewick.live import Outcome, SystemSettings, TradingSystem
+from candlewick.live.replay import replay
 from candlewick.models import Candle, Event, Order
 from candlewick.risk import RiskSettings
 from candlewick.strategies import Strategy
@@ -156,6 +157,37 @@ def test_a_strategy_that_raises_is_halted_and_its_position_closed(
     assert "test_system.py" in failed["traceback"]
     reconciled = [record["data"] for record in records if record["type"] == "reconciled"]
     assert reconciled == [{"verified": True, "problems": []}]
+
+
+class UnspeakableError(Exception):
+    def __len__(self) -> int:
+        return 0
+
+    def __str__(self) -> str:
+        raise AttributeError("what the message is made of is missing")
+
+    __repr__ = __str__
+
+
+class RaisesTheUnspeakable(RaisesWhileHolding):
+    def on_candle(self, candle: Candle) -> None:
+        try:
+            super().on_candle(candle)
+        except ValueError:
+            raise UnspeakableError from None
+
+
+def test_an_error_that_cannot_be_shown_is_cleaned_up_after_like_any_other(
+    market: Market, tmp_path: Path
+) -> None:
+    outcome = run_system(prepare(RaisesTheUnspeakable, market), tmp_path)
+    assert outcome.exit_code is ExitCode.STRATEGY_FAILED
+    assert outcome.summary.trades == 1
+    assert "UnspeakableError (whose repr raised AttributeError)" in outcome.summary.failure
+    assert outcome.summary.ended_by == "the strategy raised"
+    assert replay(tmp_path, strategy=RaisesTheUnspeakable).same
+    tested = run_backtest(prepare(RaisesTheUnspeakable, market))
+    assert tested.failure == outcome.summary.failure
 
 
 def test_keep_leaves_the_position_with_its_stop(market: Market, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from candlewick.backtesting.setup import Account, Run, prepare
 from candlewick.backtesting.summary import Summary, summarise
 from candlewick.data import Market, OnProblem, load_market, market_of
 from candlewick.engine import StopPolicy, Trade, TradingEngine
+from candlewick.errors import repr_of
 from candlewick.exchange import ExchangeSettings, SimulatedExchange
 from candlewick.models import CandleTable, Fill, History
 from candlewick.risk import RiskSettings
@@ -149,8 +150,10 @@ def run_backtest(
     loop = Loop(engine, exchange)
     start = time.perf_counter()
     loop.run(run.tables, histories, progress)
-    loop.stop(StopPolicy.FLATTEN, str(engine.failure or END_OF_DATA))
+    reason = END_OF_DATA if engine.failure is None else repr_of(engine.failure)
+    loop.stop(StopPolicy.FLATTEN, reason)
     elapsed_s = time.perf_counter() - start
+    failure = engine.failure  # also one that the end itself has brought
     base = Summary(
         strategy=run.name,
         params=run.params,
@@ -162,8 +165,8 @@ def run_backtest(
         rejections=loop.rejections,
         missing_candles=run.market.missing_candles,
         elapsed_s=elapsed_s,
-        ended_by="the strategy raised" if engine.failure else END_OF_DATA,
-        failure=describe_failure(engine.failure) if engine.failure else "",
+        ended_by=END_OF_DATA if failure is None else "the strategy raised",
+        failure="" if failure is None else describe_failure(failure),
     )
     summary = summarise(
         base,

@@ -9,7 +9,8 @@ from time import perf_counter_ns
 
 from candlewick.bus.activity import Activity
 from candlewick.bus.reports import BusReport, ReportKind
-from candlewick.bus.subscription import Subscription, name_of, refuse_awaitable
+from candlewick.bus.subscription import Subscription, refuse_awaitable
+from candlewick.errors import repr_of
 from candlewick.models import Event
 
 __all__ = ["LoopWorker"]
@@ -89,7 +90,7 @@ class LoopWorker:
             cause = "" if self._stopping else "it was cancelled"
         else:
             error = task.exception()
-            cause = "" if error is None else name_of(error)
+            cause = "" if error is None else repr_of(error)
         if cause:
             name = self._subscription.name
             message = f"the worker of {name} has ended: {cause}; its events are not handled"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from candlewick.bus.pending import Fifo, Newest, Pending
 from candlewick.bus.reports import BusReport, HandlerInfo, Mode, Overflow, ReportKind
 from candlewick.bus.routes import Route
-from candlewick.errors import CandlewickError, ConfigError
+from candlewick.errors import CandlewickError, ConfigError, repr_of
 from candlewick.models import Event, EventKind
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Worker",
     "check_handler",
     "is_coroutine_function",
-    "name_of",
     "refuse_awaitable",
 ]
 
@@ -248,7 +247,7 @@ class Subscription:
         return BusReport(
             ReportKind.HANDLER_FAILED,
             self.name,
-            f"{self.name} raised {name_of(error)} on {event.kind}",
+            f"{self.name} raised {repr_of(error)} on {event.kind}",
             {"kind": str(event.kind), "sequence": event.sequence, "where": _where(error)},
         )
 
@@ -331,14 +330,6 @@ def refuse_awaitable(result: object) -> None:
         raise TypeError(
             f"a {type(result).__name__} came back, which nobody awaits: subscribe an async def"
         )
-
-
-def name_of(error: BaseException) -> str:
-    """The error as a text; its own code may fail on that."""
-    try:
-        return repr(error)
-    except Exception as another:  # noqa: BLE001 - a broken __repr__ must not end a worker
-        return f"{type(error).__name__} (whose repr raises {type(another).__name__})"
 
 
 def _where(error: BaseException) -> str:

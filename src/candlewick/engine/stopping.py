@@ -12,6 +12,7 @@ from candlewick.engine.decisions import (
     StopPolicy,
 )
 from candlewick.engine.view import EngineView
+from candlewick.errors import repr_of
 
 __all__ = ["StoppingEngine"]
 
@@ -78,7 +79,7 @@ class StoppingEngine(EngineView):
     def _fail(self, where: str, error: BaseException) -> None:
         self.failure = error
         self.strategy._signals.clear()
-        self._halt(f"{type(self.strategy).__name__}.{where} raised {error!r}")
+        self._halt(f"{type(self.strategy).__name__}.{where} raised {repr_of(error)}")
 
     def _guarded(self, where: str, callback: object, *args: object) -> None:
         try:

@@ -29,7 +29,7 @@ from candlewick.engine import (
     Trade,
     TradingEngine,
 )
-from candlewick.errors import JournalError
+from candlewick.errors import JournalError, repr_of
 from candlewick.exchange import ExchangeSettings
 from candlewick.models import Candle, Event, EventKind, Order, OrderStatus
 from candlewick.risk import Denial, DenialCode
@@ -215,11 +215,11 @@ class Recorder:
 
     def strategy_failed(self, error: BaseException, trace: str) -> None:
         """Record what the strategy raised."""
-        self._log(EventType.STRATEGY_FAILED, {"error": repr(error), "traceback": trace})
+        self._log(EventType.STRATEGY_FAILED, {"error": repr_of(error), "traceback": trace})
 
     def error(self, error: BaseException, trace: str, where: str) -> None:
         """Record an error that stops the system."""
-        self._log(EventType.ERROR, {"error": repr(error), "where": where, "traceback": trace})
+        self._log(EventType.ERROR, {"error": repr_of(error), "where": where, "traceback": trace})
 
     def malformed(self, message: Malformed) -> None:
         """Record a message that could not be understood; of a flood, one in a thousand."""

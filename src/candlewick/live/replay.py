@@ -17,7 +17,7 @@ import msgspec
 from candlewick.audit import AuditLogger, EventType, JournalState, Record, read
 from candlewick.audit.encoding import Encoder
 from candlewick.engine import Decision, Memory, StopPolicy, TradingEngine
-from candlewick.errors import DataError
+from candlewick.errors import DataError, repr_of
 from candlewick.live.recording import Recorder
 from candlewick.models import (
     AccountSnapshot,
@@ -253,7 +253,7 @@ class _Run:
             self._differs(record, f"the recorded input cannot be read: {error}")
             return
         except Exception as error:  # noqa: BLE001 - a defect of the engine is a difference too
-            self._differs(record, f"the engine raised {error!r} at this input")
+            self._differs(record, f"the engine raised {repr_of(error)} at this input")
             return
         captured = self._captured.records
         for decision in decisions:

@@ -17,7 +17,7 @@ from candlewick.audit import AuditLogger, JournalState
 from candlewick.backtesting import Run, Summary
 from candlewick.bus import BusReport, EventBus
 from candlewick.engine import EngineState, Memory, StateChanged, StopPolicy, TradingEngine
-from candlewick.errors import ExitCode, JournalError
+from candlewick.errors import ExitCode, JournalError, repr_of
 from candlewick.exchange import SimulatedExchange
 from candlewick.live.cleanup import Cleaned, Cleanup, CleanupSettings
 from candlewick.live.driver import Driver, SimulatedDriver
@@ -163,7 +163,7 @@ class TradingSystem:
     def fail(self, error: BaseException) -> None:
         """Stop because of an error that is not the strategy's; the first one stays."""
         self.fatal = self.fatal or error
-        self.request_stop(f"an unexpected error: {error!r}")
+        self.request_stop(f"an unexpected error: {repr_of(error)}")
 
     def _on_bus_report(self, report: BusReport) -> None:
         self.bus_reports[report.kind] += 1
@@ -249,7 +249,7 @@ class TradingSystem:
             await asyncio.wait([self._halting])
         failure = self.engine.failure
         policy = self.settings.on_stop if failure is None else StopPolicy.FLATTEN
-        reason = repr(failure) if failure is not None else self.stop_reason or END_OF_DATA
+        reason = repr_of(failure) if failure is not None else self.stop_reason or END_OF_DATA
         problems = await self._clean_up(policy, reason)
         self.shell.save_strategy()
         self.recorder.finishing()
@@ -297,7 +297,8 @@ class TradingSystem:
 
     def _outcome(self, problems: list[str], elapsed_s: float) -> Outcome:
         run, failure = self.run_parts, self.engine.failure
-        ended_by = "the strategy raised" if failure else self.stop_reason or END_OF_DATA
+        stopped_by = self.stop_reason or END_OF_DATA
+        ended_by = stopped_by if failure is None else "the strategy raised"
         base = Summary(
             strategy=run.name,
             params=run.params,
@@ -307,14 +308,14 @@ class TradingSystem:
             missing_candles=run.market.missing_candles,
             elapsed_s=elapsed_s,
             ended_by=ended_by,
-            failure=describe_failure(failure) if failure else "",
+            failure="" if failure is None else describe_failure(failure),
             journal=str(Path(self.journal.directory).resolve()),
         )
         return Outcome(
             self.tally.summary(base, self.engine.equity),
             self._exit_code(problems),
             tuple(problems),
-            repr(self.fatal) if self.fatal else "",
+            "" if self.fatal is None else repr_of(self.fatal),
             self.journal_problem,
         )
 

@@ -6,6 +6,8 @@ import sysconfig
 import traceback
 from pathlib import Path
 
+from candlewick.errors import repr_of
+
 __all__ = ["describe_failure"]
 
 _OURS = Path(__file__).parents[1]
@@ -17,6 +19,6 @@ def describe_failure(error: BaseException) -> str:
     others = {_OURS, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))}
     theirs = [frame for frame in frames if others.isdisjoint(Path(frame.filename).parents)]
     if not theirs:
-        return repr(error)
+        return repr_of(error)
     last = theirs[-1]
-    return f"{error!r} in {last.name}, {Path(last.filename).name}:{last.lineno}"
+    return f"{repr_of(error)} in {last.name}, {Path(last.filename).name}:{last.lineno}"

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from candlewick.errors import ConfigError, StrategyError, nearest
+from candlewick.errors import ConfigError, StrategyError, nearest, repr_of
 from candlewick.strategies.base import Strategy
 from candlewick.strategies.built_in import BUILT_IN
 
@@ -53,7 +53,7 @@ def build_strategy(strategy: type[Strategy], params: Mapping[str, Any] | None = 
     try:
         made = strategy()
     except (Exception, SystemExit) as error:
-        raise StrategyError(f"{strategy.__name__}() raised {error!r}") from error
+        raise StrategyError(f"{strategy.__name__}() raised {repr_of(error)}") from error
     for name, value in (params or {}).items():
         if name not in known:
             listed = ", ".join(f"{key}={default!r}" for key, default in known.items()) or "none"
@@ -73,7 +73,7 @@ def _check_parameters(made: Strategy) -> None:
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise StrategyError(f"{name}.check_parameters() raised {error!r}") from error
+        raise StrategyError(f"{name}.check_parameters() raised {repr_of(error)}") from error
 
 
 def _check_class(strategy: type[Strategy]) -> None:
@@ -179,7 +179,9 @@ def _from_file(path: Path, class_name: str) -> type[Strategy]:
             (f":{f.lineno}" for f in traceback.extract_tb(error.__traceback__)[::-1]
              if Path(f.filename) == path), "",
         )  # fmt: skip
-        raise StrategyError(f"{path}{line} raised while it was imported: {error!r}") from error
+        raise StrategyError(
+            f"{path}{line} raised while it was imported: {repr_of(error)}"
+        ) from error
     classes = {
         key: value
         for key, value in vars(module).items()
