@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from candlewick.sandbox import Sandbox
+from candlewick.audit import holder_of
+from candlewick.sandbox import Fault, FaultKind, Sandbox
 from candlewick.sandbox.records import AlgoRecord
 from tests.live.bench import CONFIG, Bench, Proxy, ended
 
@@ -160,6 +161,56 @@ async def test_a_hanging_engine_is_told_of_and_killed_only_when_that_is_allowed(
     await engine.wait()
     assert bench.is_flat
     bench.check_journal()
+
+
+async def test_an_engine_that_hung_for_a_moment_is_left_alone(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Its loop was late in the last seconds, and turns again: it lives."""
+    bench = Bench(sandbox, tmp_path)
+    engine = await bench.start("run")
+    await until_held(bench)
+    async with guarded(bench, "--once", "--kill-hung", "--after", "3") as guard:
+        assert guard.stdout is not None
+        assert b"watching" in await guard.stdout.readline()
+        engine.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(1.0)  # so long does its loop stand still
+        engine.send_signal(signal.SIGCONT)
+        seen = len(bench.tail.read().of["candle_closed"])
+        await bench.until(lambda: len(bench.tail.read().of["candle_closed"]) > seen + 120)
+        assert engine.returncode is None
+        engine.kill()
+        await engine.wait()
+        output = await ended(guard)
+    assert "no sign of life" not in output
+    assert "done and verified: flatten" in output
+
+
+@pytest.mark.timeout(300)
+async def test_an_engine_that_takes_its_time_to_start_is_not_called_gone(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The last run was killed, and the next one holds the lease before it can be looked at."""
+    bench = Bench(sandbox, tmp_path)
+    engine = await bench.start("run")
+    await until_held(bench)
+    engine.kill()
+    await engine.wait()
+    slow = Fault(kind=FaultKind.SLOW, match="GET /fapi/v1/klines", delay_ms=4_000)
+    bench.sandbox.world.add_fault(slow)
+    engine = await bench.start("run")
+    await bench.until(lambda: holder_of(bench.journal) is not None)
+    async with guarded(bench) as guard:
+        assert guard.stdout is not None
+        async for line in guard.stdout:
+            assert b"no engine looks after" not in line
+            if b"the lease is not free" in line:
+                break
+        await bench.until_known(2, engine)
+        engine.send_signal(signal.SIGTERM)
+        output = await ended(engine)
+        assert engine.returncode == 0, output
+    assert bench.is_flat
 
 
 @pytest.mark.timeout(300)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from candlewick.audit import holder_of
 from candlewick.cli import options
 from candlewick.cli.cleaning import clean_up
 from candlewick.cli.signals import stop_signals
@@ -19,7 +20,7 @@ from candlewick.cli.summary import console_for
 from candlewick.cli.venues import Place, check_lasting, place_of
 from candlewick.config import Config
 from candlewick.engine import StopPolicy
-from candlewick.errors import ExitCode
+from candlewick.errors import ExitCode, JournalError
 from candlewick.live import TradingSystem
 from candlewick.live.cleanup import Cleaned
 from candlewick.live.guard import Guard, GuardSettings, LastRun, Tell
@@ -127,6 +128,8 @@ class _Act:
         policy = self._policy
         if policy is StopPolicy.TIGHTEN and run.run_id in self._tightened:
             policy = StopPolicy.KEEP
+        if (holder := holder_of(self.directory)) is not None:
+            raise JournalError(f"process {holder.pid} ({holder.command}) holds {self.directory}")
         self.tell("gone", "critical", f"no engine looks after {', '.join(run.symbols)}: {policy}")
         cleaned = await clean_up(
             self.settings, self._place, policy, name="guard", symbols=run.symbols,

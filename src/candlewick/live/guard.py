@@ -14,6 +14,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
@@ -30,7 +31,7 @@ from candlewick.notifications import Severity
 __all__ = ["Guard", "GuardSettings", "LastRun", "Sight", "Tell", "last_run"]
 
 _log = logging.getLogger(__name__)
-_VITAL = ("account", "data", "loop")  # of the engine's checks, those that the heartbeat proves
+_VITAL = ("account", "data")  # of the checks; that its loop turns is told by the answer itself
 _REST = 20.0
 _READY = msgspec.json.Decoder(dict[str, Any], strict=False)
 
@@ -65,7 +66,7 @@ class Sight(StrEnum):
     """What the guard sees of the engine: a heartbeat, or why there is none."""
 
     ALIVE = "alive"
-    UNWELL = "unwell"  # it answers, but its loop is late, its data old or its account unknown
+    UNWELL = "unwell"  # it answers, but its data is old or its account unknown
     HUNG = "hung"  # it does not answer
     GONE = "gone"
 
@@ -100,7 +101,7 @@ class Guard:
     Args:
         directory: the journal's, resolved, where the engine holds the lease.
         act: takes the lease, applies the policy, verifies; raises JournalError while the lease is
-            somebody else's.
+            somebody else's, which is told when it lasts for longer than ``patience_s``.
         settings: patience.
         tell: tells a person.
     """
@@ -118,6 +119,7 @@ class Guard:
         self._tell = tell
         self._asked: dict[int, float] = {}  # when a process was asked to stop
         self._judge_after = 0.0
+        self._held_since = 0.0  # since when the lease is held without a heartbeat
 
     async def run(self, stopping: asyncio.Event) -> Cleaned | None:
         """Watch until ``stopping`` is set; returns what its last acting has come to."""
@@ -128,7 +130,7 @@ class Guard:
             while not stopping.is_set():
                 sight, engine, why = await self._look(session)
                 if sight is Sight.ALIVE:
-                    seen, self._judge_after = monotonic(), 0.0
+                    seen, self._judge_after, self._held_since = monotonic(), 0.0, 0.0
                 elif engine is not None and monotonic() - seen >= self._settings.after_s:
                     self._without_heartbeat(sight, engine, why)
                 elif monotonic() - seen >= self._settings.after_s:
@@ -195,12 +197,23 @@ class Guard:
             self._judge_after = monotonic() + _REST * (monotonic() - began)
             return None
         try:
-            return await self._act(run)
+            cleaned = await self._act(run)
+            self._held_since = 0.0
+            return cleaned
         except JournalError as error:
-            _log.info("the lease is not free: %s", error)
+            self._held_by_another(error)
         except CandlewickError as error:
             self._tell("unverified", "critical", f"could not clean up, trying again: {error}")
         return None
+
+    def _held_by_another(self, error: JournalError) -> None:
+        """The lease is held without a heartbeat: an engine begins, ends, or cannot be looked at."""
+        if not self._held_since:
+            self._held_since = monotonic()
+            _log.info("the lease is not free: %s", error)
+        elif self._held_since < monotonic() - self._settings.patience_s:
+            self._held_since = inf
+            self._tell("no heartbeat", "critical", f"an engine cannot be looked at: {error}")
 
 
 def _vital_of(body: bytes) -> str:
