@@ -6,7 +6,7 @@ from candlewick.audit.chain import Record
 from candlewick.audit.describing import describe
 from candlewick.audit.events import EventType, JournalState
 from candlewick.audit.export import export_parquet
-from candlewick.audit.lock import Holder, holder_of
+from candlewick.audit.lock import Holder, holder_of, take_directory
 from candlewick.audit.logger import AuditLogger
 from candlewick.audit.query import JournalSummary, summarize
 from candlewick.audit.reading import Filter, follow, read
@@ -41,5 +41,6 @@ __all__ = [
     "read",
     "read_anchors",
     "summarize",
+    "take_directory",
     "verify",
 ]

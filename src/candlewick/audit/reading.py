@@ -74,8 +74,12 @@ def read(
     types: Iterable[str] | None = None,
     symbol: str | None = None,
     order_id: str | None = None,
+    skip_broken: bool = False,
 ) -> Iterator[Record]:
     """Yield the records of a journal, oldest first; see `Filter` for the arguments.
+
+    ``skip_broken`` leaves out what is not a record instead of raising: for cleaning up, which must
+    not fail because a file is damaged.
 
     Raises:
         DataError: there is no journal, a file cannot be read, or a line is not a record.
@@ -89,7 +93,12 @@ def read(
             continue
         for number, line in enumerate(lines_of(file.content), 1):
             if wanted.may_match(line):
-                record = _record(line, file.path, number)
+                try:
+                    record = _record(line, file.path, number)
+                except DataError:
+                    if skip_broken:
+                        continue
+                    raise
                 if wanted.matches(record):
                     yield record
 

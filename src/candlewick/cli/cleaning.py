@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from candlewick.audit import AuditLogger
+from candlewick.audit import AuditLogger, holder_of, take_directory
 from candlewick.cli.venues import Place, opened
 from candlewick.config import Config
 from candlewick.engine import StopPolicy
-from candlewick.errors import VenueError
+from candlewick.errors import JournalError, VenueError
 from candlewick.live import SystemSettings, TradingSystem
 from candlewick.live.assembly import network_system, new_run_id
 from candlewick.live.cleanup import Cleaned, CleanupSettings
@@ -70,6 +71,25 @@ def _may_pass(error: VenueError) -> bool:
     return isinstance(error, OutcomeUnknown | RateLimited) or error.code >= 500
 
 
+@contextmanager
+def _journal(directory: Path, run_id: str) -> Iterator[AuditLogger]:
+    """The journal; where it is broken, a new one in it, with the directory's lease in hand.
+
+    Raises JournalError when another process has the lease, or nothing can be written.
+    """
+    with ExitStack() as stack:
+        try:
+            journal = AuditLogger(directory, run_id=run_id, segment_bytes=_SEGMENT_BYTES)
+        except JournalError as error:
+            if holder_of(directory) is not None:
+                raise
+            stack.callback(take_directory(directory).release)
+            beside = directory / f"cleanup-{run_id}"
+            _log.error("%s; what is done now is recorded in %s", error, beside)
+            journal = AuditLogger(beside, run_id=run_id, segment_bytes=_SEGMENT_BYTES)
+        yield stack.enter_context(journal)
+
+
 async def _once(
     config: Config,
     place: Place,
@@ -82,9 +102,7 @@ async def _once(
     run_id, cleaned = new_run_id(), list[Cleaned]()
     patience = config.run
     # realtime: allow RT101 - nothing else runs before the journal is open
-    with AuditLogger(
-        Path(config.journal.directory), run_id=run_id, segment_bytes=_SEGMENT_BYTES
-    ) as journal:
+    with _journal(Path(config.journal.directory), run_id) as journal:
         async with opened(config, place) as connection:
             system = await network_system(
                 connection.venue,
@@ -104,6 +122,7 @@ async def _once(
                     ),
                 ),
                 network=NetworkSettings(only_clean_up=True),
+                skip_broken=True,
             )
             system.stop_reason = name
             system.on_cleaned = cleaned.append

@@ -128,7 +128,7 @@ class _Act:
         policy = self._policy
         if policy is StopPolicy.TIGHTEN and run.run_id in self._tightened:
             policy = StopPolicy.KEEP
-        if (holder := holder_of(self.directory)) is not None:
+        if (holder := await asyncio.to_thread(holder_of, self.directory)) is not None:
             raise JournalError(f"process {holder.pid} ({holder.command}) holds {self.directory}")
         self.tell("gone", "critical", f"no engine looks after {', '.join(run.symbols)}: {policy}")
         cleaned = await clean_up(

@@ -76,10 +76,12 @@ async def network_system(
     settings: SystemSettings,
     network: NetworkSettings,
     embedded: Embedded | None = None,
+    skip_broken: bool = False,
 ) -> TradingSystem:
     """Ask the venue for what can be traded and for the past, recall the journal, and wire up.
 
     The account of an ``embedded`` exchange is a new one: there is nothing to recall.
+    ``skip_broken`` recalls what of a damaged journal can be read; else that raises JournalError.
 
     Raises:
         VenueError: the exchange refuses, or cannot be reached.
@@ -95,7 +97,8 @@ async def network_system(
     account = settings.account or venue.name
     memory = None
     if embedded is None:
-        memory = await asyncio.to_thread(recover_from, Path(journal.directory), account)
+        directory = Path(journal.directory)
+        memory = await asyncio.to_thread(recover_from, directory, account, skip_broken=skip_broken)
     engine = TradingEngine(
         strategy,
         instruments,

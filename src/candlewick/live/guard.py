@@ -23,7 +23,7 @@ import aiohttp
 import msgspec
 
 from candlewick.audit import EventType, read
-from candlewick.errors import CandlewickError, JournalError
+from candlewick.errors import CandlewickError, DataError, JournalError
 from candlewick.live.cleanup import Cleaned
 from candlewick.monitoring import EngineAddress, Problem, find_engines
 from candlewick.notifications import Severity
@@ -79,12 +79,23 @@ class Tell(Protocol):
 
 
 def last_run(directory: Path) -> LastRun | None:
-    """Read how the last run in a journal ended; None when there was none."""
+    """Read how the last run in a journal ended; None when there was none.
+
+    A journal that is damaged tells what it still can, and that nobody knows how the run ended.
+    """
     if not any(directory.glob("*.jsonl*")):
         return None
+    try:
+        return _told_by(directory)
+    except DataError as error:
+        _log.error("the journal is damaged: %s", error)
+        return _told_by(directory, skip_broken=True) or LastRun("", (), "", "", False)
+
+
+def _told_by(directory: Path, *, skip_broken: bool = False) -> LastRun | None:
     found: LastRun | None = None
     kinds = [EventType.ENGINE_STARTED, EventType.ENGINE_STOPPED]
-    for record in read(directory, types=kinds):
+    for record in read(directory, types=kinds, skip_broken=skip_broken):
         data: dict[str, Any] = record.data
         if record.type == EventType.ENGINE_STARTED:
             found = LastRun(

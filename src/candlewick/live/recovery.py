@@ -11,6 +11,7 @@ import msgspec
 
 from candlewick.audit import EventType, read
 from candlewick.engine import Memory, SymbolMemory
+from candlewick.errors import DataError, JournalError
 from candlewick.models import Order, OrderPurpose, Position, Signal, SignalAction
 
 __all__ = ["Record", "recover", "recover_from"]
@@ -174,15 +175,32 @@ def recover(records: Iterable[Record], account: str) -> Memory | None:
     return Memory(memories, day_end, day_start, last_time, strategy, candle_time)
 
 
-def recover_from(directory: Path, account: str) -> Memory | None:
-    """Do it for a journal directory, reading no further back than the last run on ``account``."""
+def recover_from(directory: Path, account: str, *, skip_broken: bool = False) -> Memory | None:
+    """Do it for a journal directory, reading no further back than the last run on ``account``.
+
+    ``skip_broken`` makes do with what of a damaged journal can be read.
+
+    Raises:
+        JournalError: the journal is damaged.
+    """
+    try:
+        return _recover_from(directory, account, skip_broken)
+    except DataError as error:
+        raise JournalError(
+            f"{error}; what is held keeps its stops, 'candlewick flatten' closes it, and --journal"
+            " with a new directory goes on with what the exchange knows"
+        ) from None
+
+
+def _recover_from(directory: Path, account: str, skip_broken: bool) -> Memory | None:
     if not any(directory.glob("*.jsonl*")):
         return None
     started = 0
-    for record in read(directory, types=[EventType.ENGINE_STARTED]):
+    for record in read(directory, types=[EventType.ENGINE_STARTED], skip_broken=skip_broken):
         if record.data["account"] == account:
             started = record.time_ns // 1_000_000
-    return recover(read(directory, since=started), account) if started else None
+    records = read(directory, since=started, skip_broken=skip_broken)
+    return recover(records, account) if started else None
 
 
 def _take(symbols: dict[str, _Symbol], kind: str, data: dict[str, Any]) -> None:
