@@ -18,8 +18,10 @@ from candlewick.live import TradingSystem
 from candlewick.live.recovery import recover
 from candlewick.models import (
     Candle,
+    Fill,
     Order,
     OrderStatus,
+    Side,
     StreamState,
     utc_now_ms,
 )
@@ -344,3 +346,22 @@ def test_a_crash_at_any_moment_is_made_good_by_the_next_start(tmp_path: Path, mo
     assert not venue.exchange.open_orders()
     fills = [fill.trade_id for fill in venue.fills]
     assert len(fills) == len(set(fills)) == 2
+
+
+def test_trades_from_before_a_first_run_are_not_counted_as_its_own(tmp_path: Path) -> None:
+    """They can be dated after its start, where the market's time is ahead of the clock's."""
+    later = utc_now_ms() + 3_600_000
+    venue = LateVenue()
+    venue.fills = [
+        Fill(901, "cw-old-000001-entry", SYMBOL, Side.BUY, 90.0, 1.0, 5.0, later),
+        Fill(902, "cw-old-000002-close", SYMBOL, Side.SELL, 80.0, 1.0, 5.0, later),
+    ]
+
+    async def script(system: TradingSystem, venue: LateVenue) -> None:
+        venue.candle(100.0)
+        await until(system, lambda: is_protected(system))
+
+    outcome, venue = play(tmp_path, script, venue=venue)
+    assert outcome.exit_code is ExitCode.OK
+    assert (outcome.summary.fills, outcome.summary.trades) == (2, 1)
+    assert outcome.summary.fees == pytest.approx(venue.exchange.fees_paid)

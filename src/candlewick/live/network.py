@@ -88,6 +88,8 @@ class NetworkDriver:
         self._outage = Outage(_log)
         self._retry_s = settings.retry_s
         self._since = since
+        self._begins_anew = not since  # what was traded before the first answer is not ours
+        self._before: set[tuple[str, int]] = set()
         self._now = now
         self._shell: EngineShell | None = None
         self._candles = 0
@@ -209,10 +211,16 @@ class NetworkDriver:
         self._is_old = False
         self._asked_at = asyncio.get_running_loop().time()
         snapshot = await self._venue.snapshot(self._since)
-        return msgspec.structs.replace(snapshot, fills_known=fills, ends_known=ends)
+        if self._begins_anew:
+            self._before = {(fill.symbol, fill.trade_id) for fill in snapshot.fills}
+        told = snapshot.fills
+        if self._before:
+            told = tuple(f for f in told if (f.symbol, f.trade_id) not in self._before)
+        return msgspec.structs.replace(snapshot, fills=told, fills_known=fills, ends_known=ends)
 
     async def _hand_over(self, snapshot: AccountSnapshot, timeout_s: float | None = None) -> None:
         """Have the engine bring its books in line."""
+        self._begins_anew = False  # from now on orders can be sent
         if snapshot.fills:
             # the last fills are asked for again: a later answer may bring older ones
             self._since = max(self._since, snapshot.fills[-1].time - 60_000)
