@@ -59,6 +59,33 @@ async def test_python_binance_trades_and_listens(flowing: Flow) -> None:
         await other.close_connection()
 
 
+async def test_python_binance_cancels_several_orders_and_moves_margin(flowing: Flow) -> None:
+    client = await flowing(table_of(CALM), history=20)
+    other = await python_binance(client)
+    try:
+        await other.futures_change_margin_type(symbol=SYMBOL, marginType="ISOLATED")
+        for list_name, id_name in (
+            ("orderidlist", "orderId"), ("origclientorderidlist", "clientOrderId")
+        ):  # fmt: skip
+            orders = [
+                await other.futures_create_order(
+                    symbol=SYMBOL, side="BUY", type="LIMIT", quantity=0.01, price=price,
+                    timeInForce="GTC",
+                )
+                for price in (48_900, 48_800)
+            ]  # fmt: skip
+            ended = await other.futures_cancel_orders(
+                symbol=SYMBOL, **{list_name: [order[id_name] for order in orders]}
+            )
+            assert [order["status"] for order in ended] == ["CANCELED", "CANCELED"]
+        await other.futures_create_order(symbol=SYMBOL, side="BUY", type="MARKET", quantity=0.02)
+        await other.futures_change_position_margin(symbol=SYMBOL, amount=30, type=1)
+        changes = await other.futures_position_margin_history(symbol=SYMBOL)
+        assert [change["deltaType"] for change in changes] == ["TRADE", "USER_ADJUST"]
+    finally:
+        await other.close_connection()
+
+
 async def test_python_binance_streams_klines_of_the_market_route(flowing: Flow) -> None:
     client = await flowing(table_of(CALM))
     other = await python_binance(client)

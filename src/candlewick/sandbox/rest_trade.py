@@ -15,7 +15,8 @@ __all__ = ["ENDPOINTS", "cancel", "cancel_algo", "modify", "place", "place_algo"
 _MOST_IN_BATCH = 5
 _MOST_HISTORY = 1_000
 _WEEK_MS = 7 * 86_400_000
-_ID_LISTS = ("orderIdList", "orderidlist")  # clients of long ago write it small
+_ID_LISTS = ("orderIdList", "orderidlist")  # some clients write it small
+_NAME_LISTS = ("origClientOrderIdList", "origclientorderidlist")
 T = TypeVar("T")
 
 
@@ -109,7 +110,8 @@ def cancel_batch(call: Call) -> Any:
     if by_id:
         wanted = [{"symbol": symbol, "orderId": x} for x in call.params.json(by_id)]
     else:
-        names = call.params.json("origClientOrderIdList")
+        by_name = next((name for name in _NAME_LISTS if name in call.params), _NAME_LISTS[0])
+        names = call.params.json(by_name)
         wanted = [{"symbol": symbol, "origClientOrderId": name} for name in names]
     return _batch(call, wanted, cancel, most=10)
 
