@@ -147,6 +147,27 @@ def test_margin_set_apart_is_taken_from_what_backs_the_others(open_account: Any)
     assert [p.symbol for p in trader.exchange.positions()] == ["BTCUSDT"]
 
 
+@pytest.mark.parametrize("margin_type", list(MarginType))
+def test_a_liquidation_cancels_the_limit_orders_on_the_same_margin(
+    open_account: Any, margin_type: MarginType
+) -> None:
+    trader = open_account(
+        100.0, instruments=free("BTCUSDT", "ETHUSDT"), price=100.0, leverage=10,
+        margin_type=margin_type,
+    )  # fmt: skip
+    trader.buy(5.0)
+    trader.flat_candle(100.0)
+    own = trader.buy(0.1, OrderType.LIMIT, price=50.0)
+    others = trader.buy(0.1, OrderType.LIMIT, price=50.0, symbol="ETHUSDT")
+    stop = trader.buy(0.1, STOP, trigger_price=150.0)
+    told = trader.candle(100.0, 100.0, 60.0, 60.0)
+    assert trader.quantity == 0.0
+    assert trader.status(own) is OrderStatus.CANCELED
+    assert isinstance(told[0], OrderUpdate), "it comes before the liquidation"
+    isolated = margin_type is MarginType.ISOLATED
+    assert trader.resting == ([others, stop] if isolated else [stop])
+
+
 # -- deleveraging -------------------------------------------------------------------------------
 
 

@@ -346,11 +346,24 @@ class SimulatedExchange(MarginAccount):
         ):
             book.margin_changed = True  # the other side has gained meanwhile
             return []
+        reports = self._cancel_entries(book, walk.time)
         self._orders_made += 1
         order = liquidation_order(
             instrument, held, walk.price + book.basis, walk.time, self._orders_made
         )
-        return self._close(book, held, order, walk.price, instrument.liquidation_fee)
+        return reports + self._close(book, held, order, walk.price, instrument.liquidation_fee)
+
+    def _cancel_entries(self, book: SymbolBook, time: int) -> list[Report]:
+        """Before a liquidation all limit orders that lean on the same margin are cancelled."""
+        reports: list[Report] = []
+        for other in (book,) if book.isolated else self._books.values():
+            if other.isolated is not book.isolated:
+                continue
+            over = [r for r in other.resting.values() if r.order.type is LIMIT]
+            for resting in over:
+                del other.resting[resting.order.client_id]
+                reports.append(report_of(resting, CANCELED, time))
+        return reports
 
     def _slack(self) -> float:
         """What cross positions may still lose together."""
