@@ -23,6 +23,7 @@ from candlewick.models import (
     PositionSide,
     Side,
     SignalAction,
+    TriggerPrice,
 )
 from candlewick.monitoring import Metrics
 from candlewick.sandbox import Fault, FaultKind, Limits, Sandbox, SandboxSettings
@@ -198,6 +199,26 @@ async def test_a_position_that_is_deleveraged_away_leaves_nothing_behind(
     assert tally.last_trade.profit == pytest.approx(
         player.client.account.exchange.balance - 10_000.0
     )
+
+
+async def test_a_stop_by_the_mark_price_closes_where_only_that_one_falls(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async def script(player: Player) -> None:
+        player.signal(SignalAction.BUY, size=0.02, stop=PRICE * 0.99)
+        state = player.engine_symbol
+        await player.until(lambda: bool(state.stop_ids) and not state.unprotected_since)
+        sandbox.world.set_mark(SYMBOL, PRICE * 0.991)
+        assert player.stops() == 0.02
+        sandbox.world.set_mark(SYMBOL, PRICE * 0.989)
+        await player.until(lambda: state.position.is_flat and not player.resting)
+
+    outcome, player = await play_on(sandbox, tmp_path, script, stop_trigger=TriggerPrice.MARK)
+    assert outcome.exit_code is ExitCode.OK, outcome.problems
+    tally = player.system.tally
+    assert tally.last_trade is not None
+    assert tally.last_trade.exit_reason == "stop"
+    assert tally.last_trade.exit_price == pytest.approx(PRICE)
 
 
 class BuysTooMuch(Strategy):
