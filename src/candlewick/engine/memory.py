@@ -50,6 +50,14 @@ class Memory(msgspec.Struct, frozen=True):
     strategy: Mapping[str, Any] = {}
     candle_time: int = 0
 
+    def left_in(self) -> tuple[str, ...]:
+        """The symbols in which something was held, or an order was open."""
+        return tuple(
+            name
+            for name, known in self.symbols.items()
+            if not known.position.is_flat or known.orders
+        )
+
 
 def recall(state: SymbolState, memory: SymbolMemory) -> None:
     """Put the memory of one symbol into its books; its orders count as unknown until asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from candlewick.audit import AuditLogger
 from candlewick.backtesting import Account, Run
 from candlewick.data import Market
-from candlewick.engine import TradingEngine
+from candlewick.engine import Memory, TradingEngine
 from candlewick.errors import ConfigError
 from candlewick.live.network import NetworkDriver, NetworkSettings
 from candlewick.live.recovery import recover_from
@@ -26,6 +27,7 @@ from candlewick.venues.binance import Malformed
 
 __all__ = ["Embedded", "MarketVenue", "network_system", "new_run_id"]
 
+_log = logging.getLogger(__name__)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -99,6 +101,7 @@ async def network_system(
     if embedded is None:
         directory = Path(journal.directory)
         memory = await asyncio.to_thread(recover_from, directory, account, skip_broken=skip_broken)
+        _tell_of_what_is_left(memory, symbols)
     engine = TradingEngine(
         strategy,
         instruments,
@@ -125,6 +128,18 @@ async def network_system(
     )
     venue.report_to(system.fail, system.recorder.malformed)
     return system
+
+
+def _tell_of_what_is_left(memory: Memory | None, symbols: Sequence[str]) -> None:
+    """Nobody looks after what an earlier run has left in a symbol that this one does not trade."""
+    left = [name for name in memory.left_in() if name not in symbols] if memory else []
+    if left:
+        names = ", ".join(left)
+        _log.warning(
+            "an earlier run has left positions or orders in %s, which this run does not trade:"
+            " nobody looks after them; trade them too, or close them with 'candlewick flatten'",
+            names,
+        )
 
 
 def _market(

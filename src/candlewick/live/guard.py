@@ -23,6 +23,7 @@ import aiohttp
 import msgspec
 
 from candlewick.audit import EventType, read
+from candlewick.engine import Memory
 from candlewick.errors import CandlewickError, DataError, JournalError
 from candlewick.live.cleanup import Cleaned
 from candlewick.monitoring import EngineAddress, Problem, find_engines
@@ -53,7 +54,10 @@ class GuardSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LastRun(msgspec.Struct, frozen=True):
-    """What the journal says of the last run: what it traded, and whether it said goodbye."""
+    """What the journal says of the last run: its goodbye, and the symbols that need a look.
+
+    Those are what it traded, and where earlier runs have left something that it did not trade.
+    """
 
     run_id: str
     symbols: tuple[str, ...]
@@ -98,9 +102,9 @@ def _told_by(directory: Path, *, skip_broken: bool = False) -> LastRun | None:
     for record in read(directory, types=kinds, skip_broken=skip_broken):
         data: dict[str, Any] = record.data
         if record.type == EventType.ENGINE_STARTED:
-            found = LastRun(
-                data["run_id"], tuple(data["instruments"]), data["interval"], data["account"], False
-            )
+            before = msgspec.convert(data["memory"], Memory | None) or Memory()
+            symbols = tuple(dict.fromkeys((*data["instruments"], *before.left_in())))
+            found = LastRun(data["run_id"], symbols, data["interval"], data["account"], False)
         elif found is not None:
             found = msgspec.structs.replace(found, ended_well=data["exit_code"] == 0)
     return found
