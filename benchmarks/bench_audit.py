@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import mmap
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from hashlib import sha256
+from itertools import cycle
 from pathlib import Path
 
-from benchmarks.audit_peers import MODULES, PEERS
+import msgspec
+
+from benchmarks.audit_peers import DATA, MODULES, PEERS
 from benchmarks.rows import Row
-from benchmarks.timing import installed, median, progress, python
+from benchmarks.timing import installed, median, percentile, progress, python
 
 _ROUNDS = 3
 _VERIFIED = 1_000_000
@@ -25,7 +32,7 @@ def run() -> list[Row]:
     paced = _in_turns("paced")
     return [
         *_rates(full), *_limits(full[_OURS]), *_latencies(full, "at full speed"),
-        *_latencies(paced, "at 1,000/s"), *_reading(),
+        *_latencies(paced, "at 1,000/s"), *_parts(), *_reading(),
     ]  # fmt: skip
 
 
@@ -80,6 +87,61 @@ def _latencies(found: Figures, when: str) -> list[Row]:
         for key in ("median", "p99", "p99.9", "max")
         for peer in PEERS if peer != _OURS
     ]  # fmt: skip
+
+
+def _parts() -> list[Row]:
+    """What a record is made of, each part alone and measured like the whole."""
+    from candlewick.audit.encoding import Encoder
+
+    progress("the parts of a record")
+    encode, plain = Encoder().encode, msgspec.json.Encoder().encode
+    data = encode(DATA)
+    head, digest = b',"type":"order_planned","data":', b"0" * 64
+    body = b'{"seq":%d,"time_ns":%d%b%b' % (123_456, time.time_ns(), head, data)
+    line = b'%b,"hash":"%b"}' % (body, digest)
+    memory, lock = mmap.mmap(-1, 16 * 1024 * 1024), threading.RLock()
+    starts = cycle(range(0, len(memory) - len(line), len(line)))
+
+    def copy() -> None:
+        start = next(starts)
+        memory[start : start + len(line)] = line
+
+    def locked() -> None:
+        with lock:
+            pass
+
+    def form() -> bytes:
+        made = b'{"seq":%d,"time_ns":%d%b%b' % (123_456, time.time_ns(), head, data)
+        return b'%b,"hash":"%b"}' % (made, digest)
+
+    def chain() -> bytes:
+        return sha256(digest + body).hexdigest().encode()
+
+    parts: dict[str, Callable[[], object]] = {
+        "nothing, with the two readings of the clock": lambda: None,
+        "encoding, without a look for secrets and NaN": lambda: plain(DATA),
+        "encoding, with it": lambda: encode(DATA),
+        "SHA-256 through OpenSSL": chain,
+        "the time, and making the line": form,
+        "the lock": locked,
+        "copying the line to where no other is": copy,
+    }
+    return [
+        Row(
+            area="audit", name=f"part of a record: {name}", value=_median_ns(part) / 1e3,
+            unit="µs", better="lower",
+        )
+        for name, part in parts.items()
+    ]  # fmt: skip
+
+
+def _median_ns(part: Callable[[], object]) -> float:
+    clock, taken = time.perf_counter_ns, []
+    for _ in range(30_000):
+        began = clock()
+        part()
+        taken.append(clock() - began)
+    return percentile(taken, 0.5)
 
 
 def _reading() -> list[Row]:
