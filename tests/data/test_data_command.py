@@ -149,3 +149,23 @@ def test_one_synthetic_symbol_goes_into_the_file_that_is_named(
     assert len(load_candles(out, "BTCUSDT").table) == 50
     (file,) = printed(capsys, "synthetic", tmp_path / "one.csv", "--candles", "1")["files"]
     assert (file["candles"], file["interval"], file["symbol"]) == (1, "1m", "BTCUSDT")
+
+
+def test_without_polars_the_file_that_is_wanted_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)
+    out = tmp_path / "btcusdt-1m.parquet"
+    assert run_command(["data", "synthetic", str(out), "--candles", "10"]) == 2
+    told = capsys.readouterr().err
+    assert f"writing {out} needs polars: pip install 'candlewick[parquet]'" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_a_symbol_in_its_name_is_told_how_to_get_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "s.csv"
+    assert run_command(["data", "synthetic", str(out), "--candles", "10"]) == 0
+    assert run_command(["data", "show", str(out)]) == 2
+    assert "name the file after it, as btcusdt-1m.csv" in " ".join(capsys.readouterr().out.split())

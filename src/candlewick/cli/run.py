@@ -23,6 +23,7 @@ from candlewick.cli.reaching import wait_for_exchange
 from candlewick.cli.signals import StopSignals
 from candlewick.cli.summary import console_for, print_summary
 from candlewick.cli.venues import (
+    VENUES,
     Connection,
     Place,
     check_venue,
@@ -62,7 +63,9 @@ def run(
         str | None, typer.Option("--strategy", "-s", help="Built-in name, or FILE.py:Class.")
     ] = None,
     param: options.Params = None,
-    venue: Annotated[str | None, typer.Option("--venue", help="Where orders go.")] = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help=f"Where orders go: {', '.join(VENUES)}.")
+    ] = None,
     data: options.Data = None,
     symbol: options.Symbols = None,
     interval: options.Interval = None,
@@ -83,7 +86,10 @@ def run(
         bool, typer.Option("--real-money", help="Yes, trade on the exchange itself.")
     ] = False,
     on_stop: Annotated[
-        str | None, typer.Option("--on-stop", help="flatten closes positions; keep leaves them.")
+        str | None,
+        typer.Option(
+            "--on-stop", help="flatten closes positions; keep leaves stops; tighten moves them."
+        ),
     ] = None,
     seed: options.Seed = None,
     cash: options.Cash = None,

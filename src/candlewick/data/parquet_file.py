@@ -11,12 +11,13 @@ from candlewick.data.rows import Columns, Rows, places_of, to_ms
 from candlewick.errors import DataError
 from candlewick.models import CandleTable
 
-__all__ = ["check_parquet", "read_parquet", "write_parquet"]
+__all__ = ["check_parquet", "load_polars", "read_parquet", "write_parquet"]
 
 _COLUMNS = ("open_time", "open", "high", "low", "close", "volume", "close_time")
 
 
-def _polars(path: Path, doing: str) -> Any:
+def load_polars(path: Path, doing: str) -> Any:
+    """Return polars; raises DataError, with what cannot be done, where it is not installed."""
     try:
         import polars
     except ImportError as error:
@@ -29,14 +30,14 @@ def _polars(path: Path, doing: str) -> Any:
 def check_parquet(otherwise: str) -> None:
     """Raise DataError when there is nothing to write Parquet with; ``otherwise`` says what else."""
     try:
-        _polars(Path("Parquet"), "writing")
+        load_polars(Path("Parquet"), "writing")
     except DataError as error:
         raise DataError(f"{error}; {otherwise}") from None
 
 
 def read_parquet(path: Path) -> Rows:
     """Read the rows; ``lines`` counts them from 1. Times may be numbers, datetimes or ISO text."""
-    polars = _polars(path, "reading")
+    polars = load_polars(path, "reading")
     try:
         frame = polars.read_parquet(path)
         places = places_of([name.lower() for name in frame.columns], str(path))
@@ -56,7 +57,7 @@ def read_parquet(path: Path) -> Rows:
 
 def write_parquet(table: CandleTable, path: Path) -> None:
     """Write a table; times stay UTC ms (int64). Raises OSError when it cannot be written."""
-    polars = _polars(path, "writing")
+    polars = load_polars(path, "writing")
     frame = polars.DataFrame({name: getattr(table, name) for name in _COLUMNS})
     try:
         frame.write_parquet(path, compression="zstd", statistics=True)

@@ -89,7 +89,10 @@ def symbol_of(path: Path) -> str:
     """Guess the symbol from a file's name: its first part, with USDT where no quote is named."""
     first = re.split(r"[-_.]", path.name)[0].lower()
     if not re.fullmatch(r"[a-z0-9]{2,20}", first):
-        raise DataError(f"no symbol can be told from the name of {path}; name it (--symbol)")
+        raise DataError(
+            f"no symbol can be told from the name of {path}: give --symbol, or name the file"
+            " after it, as btcusdt-1m.csv"
+        )
     has_quote = any(first.endswith(quote) and first != quote for quote in _QUOTES)
     return (first if has_quote else first + "usdt").upper()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from candlewick.data.parquet_file import write_parquet
+from candlewick.data.parquet_file import load_polars, write_parquet
 from candlewick.data.rows import NEEDED
 from candlewick.errors import DataError
 from candlewick.models import CandleTable
@@ -30,8 +30,11 @@ def write_candles(table: CandleTable, path: str | Path, *, force: bool = False) 
         raise DataError(f"{path}: candles are written to {', '.join(WRITABLE)}")
     if path.exists() and not force:
         raise DataError(f"{path} exists already; --force (force=True) replaces it")
+    is_parquet = path.suffix == ".parquet"
+    if is_parquet:
+        load_polars(path, "writing")
     with _replacing(path) as part:
-        if path.suffix == ".parquet":
+        if is_parquet:
             write_parquet(table, part)
         else:
             _write_csv(table, part, packed=path.suffix == ".gz")
