@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from candlewick.cli.main import COMMANDS, run_command
+
 COMMAND = [sys.executable, "-c", "from candlewick.cli.main import main; main()"]
 SHORT = ("--candles", "600", "--seed", "5")
 
@@ -271,3 +273,14 @@ def test_help_and_version(tmp_path: Path) -> None:
         assert command in overview.stdout
         assert candlewick(command, "--help", cwd=tmp_path).returncode == 0
     assert candlewick("--version", cwd=tmp_path).stdout.startswith("candlewick ")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_has_no_option_that_a_part_of_the_command_cannot_keep(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Completion is that of a whole program; each command here is loaded by itself."""
+    assert run_command([name, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert f"candlewick {name}" in told
+    assert "completion" not in told

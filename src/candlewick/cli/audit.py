@@ -40,7 +40,9 @@ from candlewick.errors import ConfigError, DataError, ExitCode, JournalError, ne
 if TYPE_CHECKING:
     from candlewick.live.replay import Replayed
 
-app = typer.Typer(help="Read, verify and replay an audit journal.", no_args_is_help=True)
+app = typer.Typer(
+    help="Read, verify and replay an audit journal.", no_args_is_help=True, add_completion=False
+)
 
 _AGO = re.compile(r"^(\d+)([smhd])$")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -19,7 +19,7 @@ from candlewick.data import load_funding
 from candlewick.data.reading import symbol_of
 from candlewick.errors import ConfigError, DataError, ExitCode
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _WORTH_A_BAR = 200_000
 

@@ -15,7 +15,9 @@ from candlewick.strategies import build_strategy, load_strategy
 _DEFAULT = Path("candlewick.toml")
 _STANDARD_OUTPUT = Path("-")
 
-app = typer.Typer(help="Write or check a configuration file.", no_args_is_help=True)
+app = typer.Typer(
+    help="Write or check a configuration file.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command()

@@ -26,7 +26,9 @@ from candlewick.data import (
 from candlewick.errors import ConfigError, ExitCode
 
 app = typer.Typer(
-    help="Fetch candles, look at files of them, convert or make some.", no_args_is_help=True
+    help="Fetch candles, look at files of them, convert or make some.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 app.command(name="download")(download_candles)
 

@@ -25,7 +25,7 @@ from candlewick.logs import hide, redacted
 from candlewick.models import interval_ms
 from candlewick.venues.binance import ApiKeys, BinanceSettings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _STYLES = {
     Level.OK: "[green]ok[/]",

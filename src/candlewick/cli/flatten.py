@@ -28,7 +28,7 @@ from candlewick.live.loop import run_async
 from candlewick.logs import LogSystem
 from candlewick.monitoring import find_engines
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _MARGIN_S = 30.0  # beyond its own patience, for an engine to end
 

@@ -31,7 +31,7 @@ from candlewick.logs import LogSystem, hide
 from candlewick.models import utc_now_ms
 from candlewick.notifications import Notice, Notifier, Severity, senders_from
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _log = logging.getLogger(__name__)
 _STOP_S = 10.0

@@ -45,7 +45,7 @@ from candlewick.logs import LogSystem, hide
 from candlewick.notifications import senders_from
 from candlewick.strategies import Strategy, build_strategy, load_strategy
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Terminal(NamedTuple):

@@ -16,7 +16,7 @@ from candlewick.errors import ConfigError, ExitCode
 from candlewick.live.loop import run_async
 from candlewick.sandbox import Fault, Sandbox, SandboxSettings, load_faults
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _CAPTURES = (".jsonl", ".jsonl.gz")
 _SYNTHETIC = 100_000  # 69 days of minutes

@@ -23,7 +23,7 @@ from candlewick.monitoring import EngineAddress, Problem, find_engines
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _WATCH_S = 1.0
 _PATIENCE_S = 3.0
