@@ -130,6 +130,24 @@ async def test_the_first_denial_of_each_kind_is_logged(
     assert "would exceed risk.max_leverage" in logged[0]
 
 
+async def test_the_first_rejection_of_each_kind_is_logged(
+    sandbox: Sandbox, tmp_path: Path, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    never = Fault(kind=K.HTTP_ERROR, match="POST *", order="cw-net-*-entry", **REFUSED)
+
+    async def script(player: Player) -> None:
+        for number in range(1, 4):
+            player.signal(SignalAction.BUY, size=0.1, stop=PRICE * 0.9)
+            await player.until(lambda n=number: player.system.tally.rejections == n)
+
+    with caplog.at_level(logging.INFO, "candlewick.live.notices"):
+        await play_told(sandbox, tmp_path, told, script, faults=[never])
+    logged = [message for message in caplog.messages if message.startswith("rejected")]
+    assert len(logged) == 1
+    assert "-entry: POST /fapi/v1/order" in logged[0]
+    assert "-4005" in logged[0]
+
+
 async def test_halted_and_flattened(tmp_path: Path, told: Told) -> None:
     async with market_at([PRICE] * 8 + [PRICE * 0.8] * 600) as sandbox:
 

@@ -16,6 +16,7 @@ from candlewick.engine import (
     DayStarted,
     EngineState,
     ForeignOrder,
+    OrderChanged,
     StateChanged,
     StopPolicy,
 )
@@ -144,6 +145,8 @@ class _Watcher:
             self._on_foreign(payload)
         elif isinstance(payload, Denial):
             _log.info("denied: %s; %s", payload, payload.code.explanation)
+        elif isinstance(payload, OrderChanged):
+            _log.info("rejected: %s: %s", payload.order.client_id, payload.message)
 
     def on_journal(self, state: JournalState, reason: str) -> None:
         """The journal ran out of room, or has room again."""

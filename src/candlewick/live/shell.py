@@ -18,6 +18,7 @@ from candlewick.engine import (
     DayStarted,
     Decision,
     ForeignOrder,
+    OrderChanged,
     Query,
     StateChanged,
     Submit,
@@ -28,6 +29,7 @@ from candlewick.live.recording import Recorder
 from candlewick.live.sender import Command, Sender
 from candlewick.live.tally import Tally
 from candlewick.models import Event, EventKind, Order, OrderStatus, OrderUpdate, Signal
+from candlewick.models.members import REJECTED
 from candlewick.monitoring import Journey
 from candlewick.risk import Denial, DenialCode
 from candlewick.strategies import Strategy
@@ -246,8 +248,12 @@ class EngineShell:
                 self._on_failed()
 
     def _is_first_of_its_kind(self, decision: Decision) -> bool:
-        """True for the first denial with its code: people should know of it, not of each."""
-        return isinstance(decision, Denial) and self.tally.denials[decision.code] == 1
+        """True for the first denial or rejection with its code: people should know of it once."""
+        if isinstance(decision, Denial):
+            return self.tally.denials[decision.code] == 1
+        if not isinstance(decision, OrderChanged) or decision.order.status is not REJECTED:
+            return False
+        return self.tally.rejection_codes[str(decision.code or "local")] == 1
 
     async def _carry(self, command: Command) -> None:
         if isinstance(command, Submit):
