@@ -142,6 +142,21 @@ def test_two_runs_with_one_seed_write_identical_fills(
     assert found[0] != json.dumps(fills_of(read_records(tmp_path / "other"))).encode()
 
 
+def test_an_interrupt_that_a_strategy_raises_is_no_ctrl_c(tmp_path: Path) -> None:
+    class Interrupts(Strategy):
+        def on_candle(self, candle: Candle) -> None:
+            if self.position.is_flat:
+                self.buy(size=0.01)
+            else:
+                raise KeyboardInterrupt
+
+    outcome = run_system(prepare(Interrupts, load_market([], candles=50)), tmp_path)
+    assert outcome.exit_code is ExitCode.UNEXPECTED
+    assert outcome.error == "KeyboardInterrupt()"
+    assert outcome.problems == ()
+    assert (outcome.summary.fills, outcome.summary.trades) == (2, 1), "closed, and verified"
+
+
 def test_a_strategy_that_raises_is_halted_and_its_position_closed(
     market: Market, tmp_path: Path, read_records: ReadRecords
 ) -> None:

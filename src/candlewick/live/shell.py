@@ -123,7 +123,7 @@ class EngineShell:
             self.tally.input(event)
             self.recorder.input(event)
             await self._handlers[event.kind](event)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the positions come first
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the positions come first
             self.recorder.error(error, traceback.format_exc(), f"engine handler, {event.kind}")
             self._on_fatal(error)
         self._progress.set()
