@@ -329,3 +329,12 @@ def test_a_larger_position_never_needs_less_margin(one: float, other: float) -> 
 def test_replacing_a_field_is_checked_too() -> None:
     with pytest.raises(ValidationError, match="tick"):
         msgspec.structs.replace(TIERS, tick=-1.0)
+
+
+@given(lots=st.integers(1, 100_000), largest=st.integers(1, 5_000))
+def test_market_orders_add_up_and_are_none_too_large_or_too_many(lots: int, largest: int) -> None:
+    instrument = Instrument("X", step=0.001, market_max_quantity=largest / 1_000)
+    parts = instrument.market_orders(lots / 1_000)
+    assert instrument.nearest_quantity(sum(parts)) == lots / 1_000
+    assert all(0.0 < part <= largest / 1_000 and instrument.is_quantity(part) for part in parts)
+    assert len(parts) == -(-lots // largest)
