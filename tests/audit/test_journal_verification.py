@@ -316,6 +316,16 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 NAME = "2026-11-23.0001.jsonl"
 
 
+def test_a_hash_that_is_no_text_is_told_as_the_damage_it_is(
+    small_closed: bytes, scratch: Path
+) -> None:
+    at = small_closed.rstrip(b"\0").rindex(b'"}')
+    (scratch / NAME).write_bytes(small_closed[: at - 1] + b"\x80" + small_closed[at:])
+    result = verify(scratch)
+    assert not result.ok
+    assert result.last_hash.isascii()
+
+
 @given(data=st.data())
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_change_of_any_bytes_of_a_closed_journal_is_detected(

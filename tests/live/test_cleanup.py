@@ -343,7 +343,9 @@ async def test_symbols_are_closed_beside_each_other(tmp_path: Path) -> None:
 async def test_an_exchange_that_accepts_and_never_answers_does_not_hold_it_up(
     tmp_path: Path,
 ) -> None:
-    config = CONFIG.replace("cleanup_timeout_s = 20.0", "cleanup_timeout_s = 2.0")
+    config = CONFIG.replace(
+        "cleanup_timeout_s = 20.0", "cleanup_timeout_s = 2.0\nconnect_timeout_s = 2.0"
+    )
     async with market_at([PRICE] * 600) as sandbox, Proxy(sandbox) as proxy:
         bench = Bench(sandbox, tmp_path, config)
         proxy.point(bench)
