@@ -119,7 +119,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_timeout_s: float = 10.0
     cleanup_timeout_s: float = 60.0
     reconcile_every_s: float = 30.0
-    connect_timeout_s: float = 60.0
+    connect_timeout_s: float = 15.0
 
     def __post_init__(self) -> None:
         for name, least in (
