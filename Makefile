@@ -7,8 +7,8 @@ PY := $(VENV)/bin/python
 AREAS ?=
 # make test TESTS=tests/engine runs those only
 TESTS ?= tests
-# processes that share the tests; one more than two processors, as many tests wait for processes and clocks
-WORKERS ?= 3
+# processes that share the tests; two more than two processors, as many tests wait for processes and clocks
+WORKERS ?= 4
 
 .PHONY: install run test check bench docs soak clean
 .PHONY: check-format check-lint check-types check-rooms check-realtime check-metrics
