@@ -28,7 +28,7 @@ from candlewick.exchange import SimulatedExchange
 from candlewick.live import SystemSettings, TradingSystem, observed
 from candlewick.live.observation import observe
 from candlewick.live.shell import EngineShell
-from candlewick.models import Candle, Event, EventKind
+from candlewick.models import AccountSnapshot, Candle, Event, EventKind
 from candlewick.models.price import PriceUpdate
 from candlewick.monitoring import Metrics, MonitoringSettings, tuned_collector
 from candlewick.monitoring.collectors import collectors_of
@@ -311,6 +311,12 @@ class _CaptureDriver:
         for symbol, state in self._shell.engine.symbols.items():
             while state.orders and self._venue.tick(symbol, state.price, self._shell.engine.now):
                 await self._shell.bus.drain()
+
+    async def snapshot(self) -> AccountSnapshot:
+        return await self._venue.snapshot()
+
+    async def learn(self, snapshot: AccountSnapshot, timeout_s: float) -> None:
+        """The engine has been told all that happened."""
 
     async def close(self) -> None:
         await self._venue.close()
