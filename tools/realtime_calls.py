@@ -117,7 +117,9 @@ def is_unbounded(name: str, call: ast.Call) -> bool:
     if name in _BOUNDLESS:
         return True
     if name == "collections.deque":
-        return not call.args and not call.keywords
+        length = _argument(call, "maxlen", 1)
+        endless = length is None or (isinstance(length, ast.Constant) and length.value is None)
+        return endless and not call.args
     module, _, kind = name.rpartition(".")
     if kind not in _QUEUES.get(module, ()):
         return False

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from candlewick.backtesting import Account
 from candlewick.engine import StopPolicy
 from candlewick.errors import ConfigError, nearest
 from candlewick.exchange import ExchangeSettings, MarginType
@@ -83,14 +84,11 @@ class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     funding: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.cash < 1e15:
-            raise ConfigError(f"account.cash {self.cash!r} must be positive")
-        for name in ("fee_taker", "fee_maker"):
-            fee = getattr(self, name)
-            if fee is not None and not -0.01 <= fee <= 0.1:
-                raise ConfigError(f"account.{name} {fee!r} must be a fraction, as 0.0005")
         try:
-            _ = self.exchange
+            Account(
+                cash=self.cash, fee_taker=self.fee_taker, fee_maker=self.fee_maker,
+                exchange=self.exchange,
+            )  # fmt: skip
         except ConfigError as error:
             raise ConfigError(f"account.{error}") from None
 

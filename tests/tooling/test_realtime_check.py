@@ -167,6 +167,7 @@ def test_a_time_with_a_zone_is_left_alone(tmp_path: Path, call: str) -> None:
         "queue.SimpleQueue()",
         "multiprocessing.Queue()",
         "collections.deque()",
+        "collections.deque(maxlen=None)",
     ],
 )
 def test_a_queue_without_a_bound_is_found(tmp_path: Path, call: str) -> None:
